@@ -1,0 +1,32 @@
+//! What travels between Sottovoce's clients and its server: command codes, frames, limits, names.
+//!
+//! Nothing here does I/O or holds a secret. Every structure derives its bytes from its declaration, in the
+//! presentation language of TLS (RFC 8446 section 3); `docs/protocol.md` has the same structures in prose.
+
+mod code;
+mod codec;
+mod content;
+mod error;
+mod frame;
+mod header;
+mod key;
+pub mod limits;
+mod machine;
+mod name;
+mod vector;
+
+pub use code::Code;
+pub use codec::frame_codec;
+pub use content::{Content, Text, TextError};
+pub use error::DecodeError;
+pub use frame::{
+    Accept, Accepted, Close, CloseReason, Establish, Established, List, Message, Page, Request, ServerError, ToClient,
+    ToServer,
+};
+pub use header::{ChatHeader, ChatId, PROTOCOL_VERSION};
+pub use key::PublicKey;
+pub use machine::{Machine, Recording};
+pub use name::{NameError, NamePrefix, ServerName, UserName};
+
+/// Application-layer protocol name of this version of the protocol (RFC 7301).
+pub const ALPN: &[u8] = b"sottovoce/1";
