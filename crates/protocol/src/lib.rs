@@ -13,6 +13,7 @@ mod key;
 pub mod limits;
 mod machine;
 mod name;
+mod timers;
 mod vector;
 
 pub use code::Code;
@@ -27,6 +28,7 @@ pub use header::{ChatHeader, ChatId, PROTOCOL_VERSION};
 pub use key::PublicKey;
 pub use machine::{Machine, Recording};
 pub use name::{NameError, NamePrefix, ServerName, UserName};
+pub use timers::Timers;
 
 /// Application-layer protocol name of this version of the protocol (RFC 7301).
 pub const ALPN: &[u8] = b"sottovoce/1";

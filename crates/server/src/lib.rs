@@ -1,1 +1,14 @@
-//! .
+//! Sottovoce's relay. It sees who is online and who talks to whom, and passes on sealed frames that it has no code to
+//! open: this crate never depends on the one that seals.
+
+pub mod config;
+mod connection;
+pub mod directory;
+mod listener;
+mod mailbox;
+mod router;
+pub mod session;
+pub mod setup;
+pub mod signal;
+
+pub use listener::Server;

@@ -1,0 +1,210 @@
+//! One chat as the client holds it: the sealed group, and the stream of frames in each direction.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use e2e::{Member, Opened, Rng};
+use protocol::{
+    ChatHeader, ChatId, Content, Message, Text, ToServer,
+    limits::{MAX_COUNTER, RENEW_AFTER_MESSAGES},
+};
+
+use crate::stream::{AckedUnsent, Counted, Incoming, Outgoing, Place};
+
+/// A chat between this client and one peer.
+pub(crate) struct Conversation {
+    pub(crate) peer: Member,
+    pub(crate) chat: ChatId,
+    group: e2e::Chat,
+    outgoing: Outgoing,
+    incoming: Incoming,
+    waiting: VecDeque<Text>,
+    /// Whether the next renewal is this side's: whoever did not commit last commits next, so two commits never meet.
+    turn: bool,
+    messages_since_renewal: u64,
+    /// Whether the user was told that messages have waited for long.
+    pub(crate) said_behind: bool,
+}
+
+/// What a frame of the peer's brought.
+pub(crate) struct Arrival {
+    pub(crate) content: Arrived,
+    /// The counter of the last of one's messages that the frame newly confirms.
+    pub(crate) delivered: Option<u64>,
+}
+
+/// The content of a frame of the peer's.
+pub(crate) enum Arrived {
+    /// Nothing for the user.
+    Nothing,
+    Text {
+        text: Text,
+        counter: u64,
+    },
+    Renewed,
+    Goodbye,
+}
+
+/// Why a chat cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("a frame of the chat did not open as it has to ({0}), so it may have been tampered with on its way")]
+    Seal(#[from] e2e::Error),
+    #[error("the server left out a part of what your peer sent")]
+    Gap,
+    #[error("your peer's client confirmed what was never sent")]
+    Acked,
+    #[error("your peer's client renewed the keys when it was not its turn")]
+    OutOfTurn,
+    #[error("a frame of the chat does not fit the protocol ({0})")]
+    Frame(#[from] protocol::DecodeError),
+    #[error("the chat has reached its last message; start another")]
+    Exhausted,
+}
+
+impl Conversation {
+    /// A chat that has just been set up. `caller`: whether this side created the group.
+    pub(crate) fn new(peer: Member, chat: ChatId, group: e2e::Chat, caller: bool) -> Self {
+        Self {
+            peer,
+            chat,
+            group,
+            outgoing: Outgoing::default(),
+            incoming: Incoming::default(),
+            waiting: VecDeque::new(),
+            // Creating the group was the caller's commit.
+            turn: !caller,
+            messages_since_renewal: 0,
+            said_behind: false,
+        }
+    }
+
+    /// Lines up a message; [`Self::next_text`] sends it when the window has room.
+    pub(crate) fn say(&mut self, text: Text) {
+        self.waiting.push_back(text);
+    }
+
+    /// Messages that wait for room in the window.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Messages of this side's that the peer's client has not confirmed, sent or not.
+    pub(crate) fn undelivered(&self) -> u64 {
+        self.outgoing.unconfirmed().saturating_add(u64::try_from(self.waiting.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Counted frames of the peer's that it has not been told have arrived.
+    pub(crate) fn unconfirmed(&self) -> usize {
+        self.incoming.unconfirmed()
+    }
+
+    /// The group's epoch (RFC 9420 section 8).
+    pub(crate) fn epoch(&self) -> u64 {
+        self.group.epoch()
+    }
+
+    /// Whether the next renewal is this side's.
+    pub(crate) fn has_turn(&self) -> bool {
+        self.turn
+    }
+
+    /// Whether this side should renew now because of the messages since the last renewal.
+    pub(crate) fn is_renewal_due(&self) -> bool {
+        self.turn && self.messages_since_renewal >= RENEW_AFTER_MESSAGES
+    }
+
+    /// Seals the next waiting message, if there is one and the window has room: its counter and its frame.
+    pub(crate) fn next_text(&mut self, rng: Rng<'_>) -> Result<Option<(u64, Bytes)>, Fault> {
+        if !self.outgoing.has_room() {
+            return Ok(None);
+        }
+        let Some(text) = self.waiting.pop_front() else {
+            return Ok(None);
+        };
+        self.messages_since_renewal = self.messages_since_renewal.saturating_add(1);
+        let header = self.header()?;
+        let sealed = self.group.seal(&header, &Content::Text(text), rng)?;
+        Ok(Some((header.counter, self.counted(header, sealed, Counted::Text)?)))
+    }
+
+    /// Renews this side's keys (RFC 9420 section 12.4), if the window has room.
+    pub(crate) fn renew(&mut self, rng: Rng<'_>) -> Result<Option<Bytes>, Fault> {
+        if !self.outgoing.has_room() {
+            return Ok(None);
+        }
+        let header = self.header()?;
+        let sealed = self.group.renew(&header, rng)?;
+        self.renewed(false);
+        Ok(Some(self.counted(header, sealed, Counted::Control)?))
+    }
+
+    /// Says goodbye. The window does not hold it back: it is the last frame.
+    pub(crate) fn goodbye(&mut self, rng: Rng<'_>) -> Result<Bytes, Fault> {
+        let header = self.header()?;
+        let sealed = self.group.seal(&header, &Content::Goodbye, rng)?;
+        self.counted(header, sealed, Counted::Control)
+    }
+
+    /// Confirms what has arrived, in an uncounted frame.
+    pub(crate) fn receipt(&mut self, rng: Rng<'_>) -> Result<Bytes, Fault> {
+        let header = self.header()?;
+        let sealed = self.group.seal(&header, &Content::Receipt, rng)?;
+        self.frame(header, sealed)
+    }
+
+    /// Opens a frame that came for this chat.
+    pub(crate) fn open(&mut self, message: &Message, rng: Rng<'_>) -> Result<Arrival, Fault> {
+        let Message { header, sealed } = message;
+        match self.incoming.place(header.counter) {
+            // Sent again; MLS never sees it.
+            Place::Past => return Ok(Arrival { content: Arrived::Nothing, delivered: None }),
+            Place::Gap => return Err(Fault::Gap),
+            Place::Expected => {}
+        }
+        let content = match self.group.open(header, sealed, rng)? {
+            Opened::Content(Content::Receipt) => Arrived::Nothing,
+            Opened::Content(Content::Text(text)) => {
+                self.incoming.received();
+                self.messages_since_renewal = self.messages_since_renewal.saturating_add(1);
+                Arrived::Text { text, counter: header.counter }
+            }
+            Opened::Content(Content::Goodbye) => {
+                self.incoming.received();
+                Arrived::Goodbye
+            }
+            Opened::Renewed => {
+                if self.turn {
+                    return Err(Fault::OutOfTurn);
+                }
+                self.incoming.received();
+                self.renewed(true);
+                Arrived::Renewed
+            }
+        };
+        let delivered = self.outgoing.acked(header.ack).map_err(|AckedUnsent| Fault::Acked)?;
+        Ok(Arrival { content, delivered })
+    }
+
+    fn renewed(&mut self, turn: bool) {
+        self.turn = turn;
+        self.messages_since_renewal = 0;
+    }
+
+    fn header(&self) -> Result<ChatHeader, Fault> {
+        let counter = self.outgoing.next().ok_or(Fault::Exhausted)?;
+        debug_assert!(counter < MAX_COUNTER, "the last counter is never used");
+        Ok(ChatHeader::new(self.chat, counter, self.incoming.expected()))
+    }
+
+    fn counted(&mut self, header: ChatHeader, sealed: Bytes, counted: Counted) -> Result<Bytes, Fault> {
+        let frame = self.frame(header, sealed)?;
+        self.outgoing.sent(counted, frame.len());
+        Ok(frame)
+    }
+
+    fn frame(&mut self, header: ChatHeader, sealed: Bytes) -> Result<Bytes, Fault> {
+        self.incoming.confirmed();
+        Ok(ToServer::Message(Message { header, sealed }).encode()?)
+    }
+}

@@ -1,0 +1,232 @@
+use std::{future::Future, pin::Pin, time::{Duration, Instant}};
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt as _};
+use protocol::Machine as _;
+use rustls::pki_types::CertificateDer;
+use tokio::{
+    io::{ReadHalf, WriteHalf},
+    net::TcpStream,
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant as Deadline, sleep_until, timeout},
+};
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+
+use crate::{
+    Account, Client, Command, Connection, ErrorCode, Event, Failure, Input, Output,
+    connect::connect,
+};
+
+/// Frames on their way to the socket. The window of a chat lets far fewer be there; a server that leaves so many
+/// unread is gone.
+const MAX_UNSENT: usize = 1024;
+/// For the last frames to leave before the connection is dropped.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Runs a client from log-in to log-off: takes what the user wants from `commands`, whose end is [`Command::Exit`], and
+/// puts what the user gets to know into `events`. When `stop` is cancelled it says goodbye at once.
+///
+/// # Errors
+/// The [`Failure`] that ended the client, which is not among the events.
+pub async fn run(
+    account: Account,
+    rng: Box<dyn rand_core::CryptoRng + Send>,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let machine = Client::new(account.user.clone(), account.key.clone(), rng);
+    Driver { account, machine, link: None, connecting: None, events, quit: None }.run(commands, stop).await
+}
+
+type Connecting = Pin<Box<dyn Future<Output = Result<Connection, Failure>> + Send>>;
+
+struct Driver {
+    account: Account,
+    machine: Client,
+    link: Option<Link>,
+    connecting: Option<Connecting>,
+    events: mpsc::Sender<Event>,
+    quit: Option<Result<(), Failure>>,
+}
+
+/// A connection with the task that writes to it.
+struct Link {
+    frames: FramedRead<ReadHalf<TlsStream<TcpStream>>, LengthDelimitedCodec>,
+    certificate: CertificateDer<'static>,
+    unsent: mpsc::Sender<Bytes>,
+    writer: JoinHandle<()>,
+    broken: bool,
+}
+
+impl Driver {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>, stop: CancellationToken) -> Result<(), Failure> {
+        self.input(Input::Start).await;
+        let (mut may_command, mut may_stop) = (true, true);
+        loop {
+            if let Some(result) = self.quit.take() {
+                return result;
+            }
+            let deadline = self.machine.deadline().map(Deadline::from_std);
+            let is_ready = may_command && self.machine.is_ready();
+            let input = tokio::select! {
+                biased;
+                // 1. The order to stop: leave, and for the second time, so at once.
+                () = stop.cancelled(), if may_stop => {
+                    may_stop = false;
+                    self.input(Input::Command(Command::Exit)).await;
+                    Input::Command(Command::Exit)
+                }
+                // 2. The server.
+                frame = next_frame(&mut self.link), if self.link.is_some() => frame.map_or(Input::Lost, Input::Frame),
+                // 3. A connection that was asked for.
+                connection = wait_for(&mut self.connecting), if self.connecting.is_some() => {
+                    self.connecting = None;
+                    self.connected(connection)
+                }
+                // 4. The user.
+                command = commands.recv(), if is_ready => {
+                    may_command = command.is_some();
+                    Input::Command(command.unwrap_or(Command::Exit))
+                }
+                // 5. Time.
+                () = sleep_until(deadline.unwrap_or_else(Deadline::now)), if deadline.is_some() => Input::Tick,
+            };
+            if matches!(input, Input::Lost) {
+                self.link = None;
+            }
+            self.input(input).await;
+        }
+    }
+
+    fn connected(&mut self, connection: Result<Connection, Failure>) -> Input {
+        match connection {
+            Ok(Connection { stream, certificate, negotiated }) => {
+                self.link = Some(Link::new(stream, certificate));
+                Input::Connected { negotiated }
+            }
+            Err(failure) => Input::NotConnected(failure),
+        }
+    }
+
+    async fn input(&mut self, input: Input) {
+        let mut inputs = std::collections::VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let mut out = Vec::new();
+            self.machine.handle(input, now(), &mut out);
+            for output in out {
+                inputs.extend(self.carry_out(output).await);
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, output: Output) -> Option<Input> {
+        match output {
+            Output::Connect => {
+                let account = self.account.clone();
+                self.connecting = Some(Box::pin(async move { connect(&account).await }));
+                None
+            }
+            Output::Send(frame) => {
+                if let Some(link) = &mut self.link
+                    && link.unsent.try_send(frame).is_err()
+                {
+                    link.broken = true;
+                }
+                None
+            }
+            Output::Disconnect => {
+                self.connecting = None;
+                if let Some(link) = self.link.take() {
+                    link.finish().await;
+                }
+                None
+            }
+            Output::CheckServerName(name) => {
+                let link = self.link.as_ref()?;
+                Some(Input::ServerNameChecked(identity::certificate_bears(&link.certificate, &name)))
+            }
+            Output::LookUpPin(user, server) => Some(match self.account.pins.get(&user, &server) {
+                Ok(pin) => Input::Pin(pin),
+                Err(error) => Input::FileFailed(Failure::new(ErrorCode::BadFile, error)),
+            }),
+            Output::StorePin(member) => {
+                let error = self.account.pins.pin(&member.user, &member.server, &member.key).err()?;
+                Some(Input::FileFailed(Failure::new(ErrorCode::BadFile, error)))
+            }
+            Output::Event(event) => {
+                // A face that is gone has nobody left to tell; its end of input ends the client.
+                let _ = self.events.send(event).await;
+                None
+            }
+            Output::Quit(failure) => {
+                self.quit = Some(failure.map_or(Ok(()), Err));
+                None
+            }
+        }
+    }
+}
+
+impl Link {
+    fn new(stream: TlsStream<TcpStream>, certificate: CertificateDer<'static>) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        let (unsent, queue) = mpsc::channel(MAX_UNSENT);
+        Self {
+            frames: FramedRead::new(reader, protocol::frame_codec()),
+            certificate,
+            unsent,
+            writer: tokio::spawn(write(writer, queue)),
+            broken: false,
+        }
+    }
+
+    /// Lets the last frames out, then ends the connection.
+    async fn finish(self) {
+        drop(self.unsent);
+        // What cannot leave in time is lost with the connection; the user has been told what is undelivered.
+        let _ = timeout(FAREWELL, self.writer).await;
+    }
+}
+
+/// Writes all that is ready, then flushes, until the queue ends or the connection does.
+async fn write(writer: WriteHalf<TlsStream<TcpStream>>, mut queue: mpsc::Receiver<Bytes>) {
+    let mut sink = FramedWrite::new(writer, protocol::frame_codec());
+    while let Some(frame) = queue.recv().await {
+        let mut next = Some(frame);
+        while let Some(frame) = next {
+            if sink.feed(frame).await.is_err() {
+                return;
+            }
+            next = queue.try_recv().ok();
+        }
+        if SinkExt::<Bytes>::flush(&mut sink).await.is_err() {
+            return;
+        }
+    }
+    // The server may be gone already; there is nobody to tell.
+    let _ = SinkExt::<Bytes>::close(&mut sink).await;
+}
+
+/// The next frame; `None` when the connection has ended.
+async fn next_frame(link: &mut Option<Link>) -> Option<Bytes> {
+    let link = link.as_mut()?;
+    if link.broken {
+        return None;
+    }
+    Some(link.frames.next().await?.ok()?.freeze())
+}
+
+async fn wait_for(connecting: &mut Option<Connecting>) -> Result<Connection, Failure> {
+    match connecting {
+        Some(connecting) => connecting.await,
+        None => std::future::pending().await,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the driver that hands the machine its time")]
+fn now() -> Instant {
+    Instant::now()
+}

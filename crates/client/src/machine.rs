@@ -1,0 +1,343 @@
+//! One user, as a machine: no socket, no clock, no file, no random generator that was not passed in.
+
+mod commands;
+mod frames;
+mod talking;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use e2e::{Invitation, Member, Own};
+use identity::{Pin, Trust, UserKey};
+use protocol::{ChatId, CloseReason, List, Machine, PublicKey, ServerName, Timers, ToServer, UserName};
+
+use crate::{Command, Ending, ErrorCode, Event, Failure, conversation::Conversation};
+
+/// For the server's answer to a log-in.
+const LOG_IN: Duration = Duration::from_secs(15);
+/// Without a frame from the server, after which it is asked whether it is there.
+const PING: Duration = Duration::from_secs(6);
+/// Without a frame from the server, after which the connection counts as dead.
+const DEAD: Duration = Duration::from_secs(14);
+/// From acceptance to the first sealed frame; longer than servers wait, who end it in the ordinary case.
+const SET_UP: Duration = Duration::from_secs(20);
+/// From a counted frame's arrival to the receipt for it, if nothing else has carried it.
+const RECEIPT: Duration = Duration::from_millis(20);
+/// Between renewals.
+const RENEWAL: Duration = Duration::from_secs(protocol::limits::RENEW_AFTER_SECONDS);
+/// For the delivery of what was said, before one leaves.
+const DRAIN: Duration = Duration::from_secs(5);
+/// From a full window to the word that the peer is behind.
+const BEHIND: Duration = Duration::from_secs(2);
+/// Messages that may wait for room in the window before no more are taken in.
+const MAX_WAITING: usize = 256;
+
+/// Something that happened to a client.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The program started: connect.
+    Start,
+    /// The connection that [`Output::Connect`] asked for stands.
+    Connected {
+        /// Key exchange and cipher suite.
+        negotiated: identity::Negotiated,
+    },
+    /// The connection could not be made.
+    NotConnected(Failure),
+    /// The answer to [`Output::CheckServerName`]: whether the name stands on the certificate of the connection.
+    ServerNameChecked(bool),
+    /// The answer to [`Output::LookUpPin`].
+    Pin(Option<Pin>),
+    /// The server sent a frame.
+    Frame(Bytes),
+    /// The connection is gone.
+    Lost,
+    /// The user wants something.
+    Command(Command),
+    /// A file of the profile could not be used. The client ends: it must not go on without its pins.
+    FileFailed(Failure),
+    /// Nothing but that time went by.
+    Tick,
+}
+
+/// Something that a client wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Connect to the server, and come back with [`Input::Connected`] or [`Input::NotConnected`].
+    Connect,
+    /// Send the server this frame.
+    Send(Bytes),
+    /// Send what is still to be sent, then end the connection.
+    Disconnect,
+    /// Come back with [`Input::ServerNameChecked`].
+    CheckServerName(ServerName),
+    /// Come back with [`Input::Pin`]: the key that is pinned for this user of this server.
+    LookUpPin(UserName, ServerName),
+    /// Pin this user's key.
+    StorePin(Member),
+    /// Tell the user.
+    Event(Event),
+    /// The client is done: as it should be, or because it cannot go on.
+    Quit(Option<Failure>),
+}
+
+/// One user's client, from the start of the program to its end.
+pub struct Client {
+    user: UserName,
+    key: Arc<UserKey>,
+    rng: Box<dyn rand_core::CryptoRng + Send>,
+    timers: Timers<Timer>,
+    phase: Phase,
+    lists_asked: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timer {
+    LogIn,
+    Ping,
+    Dead,
+    SetUp,
+    Receipt,
+    Renewal,
+    Drain,
+    Behind,
+}
+
+enum Phase {
+    Idle,
+    Connecting,
+    LoggingIn { negotiated: identity::Negotiated, claimed: Option<ServerName> },
+    Online { own: Own, state: State, leaving: Option<Leaving> },
+    Ended,
+}
+
+/// What follows the log-off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    ForGood,
+    ToComeBack,
+}
+
+enum State {
+    Free,
+    Calling { peer: UserName, chat: ChatId },
+    Ringing { peer: UserName, chat: ChatId },
+    /// Accepted; the caller's welcome is to come.
+    AwaitingWelcome { peer: UserName, chat: ChatId, invitation: Invitation },
+    /// The server said whose key it is; what is pinned is being looked up.
+    CheckingPin { peer: Member, chat: ChatId, step: Step },
+    /// The welcome is sent; the accepter's first sealed frame is to come and show that it has the same group.
+    Confirming { conversation: Box<Conversation>, trust: Trust },
+    Chatting(Box<Conversation>),
+}
+
+/// What follows the check of a pin.
+enum Step {
+    Create { key_package: Bytes },
+    Join { invitation: Invitation, welcome: Bytes },
+}
+
+impl Client {
+    /// A client of the user who holds `key`. All randomness that chats need is drawn from `rng`.
+    pub fn new(user: UserName, key: Arc<UserKey>, rng: Box<dyn rand_core::CryptoRng + Send>) -> Self {
+        Self { user, key, rng, timers: Timers::default(), phase: Phase::Idle, lists_asked: 0 }
+    }
+
+    /// Whether the client takes another message now. Face and driver leave what the user typed unread until it does,
+    /// so that nothing is lost and memory stays bounded.
+    pub fn is_ready(&self) -> bool {
+        match &self.phase {
+            Phase::Online { state: State::Chatting(conversation), .. } => conversation.waiting() < MAX_WAITING,
+            _ => true,
+        }
+    }
+}
+
+impl Machine for Client {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, input: Input, now: Instant, out: &mut Vec<Output>) {
+        while let Some(timer) = self.timers.expired(now) {
+            self.expire(timer, now, out);
+        }
+        match input {
+            Input::Start => {
+                self.phase = Phase::Connecting;
+                out.push(Output::Connect);
+            }
+            Input::Connected { negotiated } => self.connected(negotiated, now, out),
+            Input::NotConnected(failure) | Input::FileFailed(failure) => self.fail(failure, out),
+            Input::ServerNameChecked(certified) => self.server_name_checked(certified, now, out),
+            Input::Pin(pin) => self.pin(pin, now, out),
+            Input::Frame(frame) => self.frame(&frame, now, out),
+            Input::Lost => self.lost("the connection to the server ended", out),
+            Input::Command(command) => self.command(command, now, out),
+            Input::Tick => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+}
+
+impl Client {
+    fn connected(&mut self, negotiated: identity::Negotiated, now: Instant, out: &mut Vec<Output>) {
+        if !matches!(self.phase, Phase::Connecting) {
+            return;
+        }
+        self.phase = Phase::LoggingIn { negotiated, claimed: None };
+        self.timers.start(Timer::LogIn, after(now, LOG_IN));
+        send(out, &ToServer::Login(self.user.clone()));
+    }
+
+    fn server_name_checked(&mut self, certified: bool, now: Instant, out: &mut Vec<Output>) {
+        let Phase::LoggingIn { negotiated, claimed: Some(server) } = &self.phase else {
+            return;
+        };
+        if !certified {
+            let message = "the server gives itself a name that its certificate does not bear; ask its operator";
+            return self.fail(Failure::new(ErrorCode::UntrustedServer, message), out);
+        }
+        out.push(Output::Event(Event::LoggedIn {
+            user: self.user.to_string(),
+            server: server.to_string(),
+            group: negotiated.group.clone(),
+            suite: negotiated.suite.clone(),
+        }));
+        let own = Own::new(self.user.clone(), server.clone(), self.key.clone());
+        self.phase = Phase::Online { own, state: State::Free, leaving: None };
+        self.timers.stop(Timer::LogIn);
+        self.heard(now);
+    }
+
+    /// Something came from the server: it is there.
+    fn heard(&mut self, now: Instant) {
+        self.timers.start(Timer::Ping, after(now, PING));
+        self.timers.start(Timer::Dead, after(now, DEAD));
+    }
+
+    fn expire(&mut self, timer: Timer, now: Instant, out: &mut Vec<Output>) {
+        match timer {
+            Timer::LogIn => self.lost("the server does not answer the log-in", out),
+            Timer::Ping => send(out, &ToServer::Ping),
+            Timer::Dead => self.lost("the server has gone silent", out),
+            Timer::SetUp => self.end_chat(Ending::Lost, Some(CloseReason::Failed), out),
+            Timer::Receipt => self.receipt(out),
+            Timer::Renewal => self.renew(now, out),
+            Timer::Drain => self.say_goodbye(out),
+            Timer::Behind => self.behind(out),
+        }
+    }
+
+    fn lost(&mut self, what: &str, out: &mut Vec<Output>) {
+        if let Phase::Online { leaving: Some(Leaving::ForGood), .. } = self.phase {
+            // It was to end anyway.
+            self.end_chat(Ending::Lost, None, out);
+            return self.log_off(out);
+        }
+        let message = format!("{what}; check the network, and try again");
+        self.fail(Failure::new(ErrorCode::Unreachable, message), out);
+    }
+
+    /// Ends the client: it cannot go on.
+    fn fail(&mut self, failure: Failure, out: &mut Vec<Output>) {
+        if matches!(self.phase, Phase::Ended) {
+            return;
+        }
+        self.end_chat(Ending::Lost, None, out);
+        if matches!(self.phase, Phase::Online { .. }) {
+            out.push(Output::Event(Event::LoggedOut));
+        }
+        self.timers.stop_all();
+        self.phase = Phase::Ended;
+        out.extend([Output::Disconnect, Output::Quit(Some(failure))]);
+    }
+
+    /// Logs off and ends, or comes back, as the user wanted.
+    fn log_off(&mut self, out: &mut Vec<Output>) {
+        let Phase::Online { leaving, .. } = &self.phase else {
+            return;
+        };
+        let comes_back = *leaving == Some(Leaving::ToComeBack);
+        self.timers.stop_all();
+        send(out, &ToServer::Exit);
+        out.extend([Output::Disconnect, Output::Event(Event::LoggedOut)]);
+        if comes_back {
+            self.phase = Phase::Connecting;
+            out.push(Output::Connect);
+        } else {
+            self.phase = Phase::Ended;
+            out.push(Output::Quit(None));
+        }
+    }
+
+    fn state(&mut self) -> Option<&mut State> {
+        match &mut self.phase {
+            Phase::Online { state, .. } => Some(state),
+            _ => None,
+        }
+    }
+
+    fn set(&mut self, new: State) {
+        if let Some(state) = self.state() {
+            *state = new;
+        }
+    }
+
+    /// Takes the state out, leaving the user free, for a transition that consumes it.
+    fn take(&mut self) -> State {
+        self.state().map_or(State::Free, |state| std::mem::replace(state, State::Free))
+    }
+}
+
+impl State {
+    fn chat(&self) -> Option<ChatId> {
+        match self {
+            Self::Free => None,
+            Self::Calling { chat, .. }
+            | Self::Ringing { chat, .. }
+            | Self::AwaitingWelcome { chat, .. }
+            | Self::CheckingPin { chat, .. } => Some(*chat),
+            Self::Confirming { conversation, .. } | Self::Chatting(conversation) => Some(conversation.chat),
+        }
+    }
+
+    fn peer(&self) -> Option<&UserName> {
+        match self {
+            Self::Free => None,
+            Self::Calling { peer, .. } | Self::Ringing { peer, .. } | Self::AwaitingWelcome { peer, .. } => Some(peer),
+            Self::CheckingPin { peer, .. } => Some(&peer.user),
+            Self::Confirming { conversation, .. } | Self::Chatting(conversation) => Some(&conversation.peer.user),
+        }
+    }
+}
+
+fn send(out: &mut Vec<Output>, frame: &ToServer) {
+    // Only a name or a package of more than a frame's length could fail, and neither can be made.
+    if let Ok(bytes) = frame.encode() {
+        out.push(Output::Send(bytes));
+    }
+}
+
+fn error(out: &mut Vec<Output>, code: ErrorCode, message: impl std::fmt::Display) {
+    out.push(Output::Event(Failure::new(code, message).into()));
+}
+
+fn after(now: Instant, wait: Duration) -> Instant {
+    now.checked_add(wait).unwrap_or(now)
+}
+
+fn users(list: List, own: &UserName) -> Event {
+    let mut users: Vec<_> = list.names.into_iter().filter(|name| name != own).map(|name| name.to_string()).collect();
+    users.sort();
+    Event::Users { users, more: list.more }
+}
+
+fn member(user: UserName, server: &ServerName, key: PublicKey) -> Member {
+    Member { user, server: server.clone(), key }
+}

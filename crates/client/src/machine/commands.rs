@@ -1,0 +1,132 @@
+//! What the user tells the client to do.
+
+use std::time::Instant;
+
+use e2e::Invitation;
+use protocol::{Accept, ChatId, Close, CloseReason, Request, Text, ToServer, UserName};
+
+use super::{Client, DRAIN, Leaving, Output, Phase, SET_UP, State, Timer, after, error, send};
+use crate::{Command, Ending, ErrorCode, Event, RequestEnding};
+
+impl Client {
+    pub(super) fn command(&mut self, command: Command, now: Instant, out: &mut Vec<Output>) {
+        match (&self.phase, command) {
+            (Phase::Ended, _) | (_, Command::Help) => {}
+            (Phase::Online { .. }, Command::List(page)) => {
+                self.lists_asked = self.lists_asked.saturating_add(1);
+                send(out, &ToServer::List(page));
+            }
+            (Phase::Online { .. }, Command::Talk(peer)) => self.talk(peer, out),
+            (Phase::Online { .. }, Command::Yes) => self.accept(now, out),
+            (Phase::Online { .. }, Command::No) => self.refuse(out),
+            (Phase::Online { .. }, Command::Say(text)) => self.say(text, now, out),
+            (Phase::Online { .. }, Command::Leave) => self.leave(Leaving::ToComeBack, now, out),
+            (Phase::Online { .. }, Command::Exit) => self.leave(Leaving::ForGood, now, out),
+            (_, Command::Exit) => {
+                self.timers.stop_all();
+                self.phase = Phase::Ended;
+                out.extend([Output::Disconnect, Output::Quit(None)]);
+            }
+            _ => error(out, ErrorCode::NotInChat, "you are not logged in yet"),
+        }
+    }
+
+    fn talk(&mut self, peer: UserName, out: &mut Vec<Output>) {
+        let busy = match self.state() {
+            Some(State::Free) => None,
+            Some(State::Calling { peer, .. }) => Some(format!("you are asking {peer} to talk; --n takes that back")),
+            Some(State::Ringing { peer, .. }) => Some(format!("{peer} asks to talk; answer with --y or --n first")),
+            Some(state) => state.peer().map(|peer| format!("you are in a chat with {peer}; /leave ends it")),
+            None => return,
+        };
+        if let Some(message) = busy {
+            return error(out, ErrorCode::Busy, message);
+        }
+        let mut id = [0; 16];
+        self.rng.fill_bytes(&mut id);
+        let chat = ChatId::from_bytes(id);
+        send(out, &ToServer::RequestToTalk(Request { peer: peer.clone(), chat }));
+        out.push(Output::Event(Event::Calling { peer: peer.to_string() }));
+        self.set(State::Calling { peer, chat });
+    }
+
+    pub(super) fn accept(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let Phase::Online { own, state, .. } = &mut self.phase else {
+            return;
+        };
+        let State::Ringing { peer, chat } = state else {
+            return error(out, ErrorCode::NotInChat, "nobody asks to talk");
+        };
+        match Invitation::new(own, &mut *self.rng) {
+            Ok((invitation, key_package)) => {
+                send(out, &ToServer::Accept(Accept { chat: *chat, key_package }));
+                *state = State::AwaitingWelcome { peer: peer.clone(), chat: *chat, invitation };
+                self.timers.start(Timer::SetUp, after(now, SET_UP));
+            }
+            Err(fault) => {
+                send(out, &ToServer::Refuse(*chat));
+                *state = State::Free;
+                error(out, ErrorCode::Protocol, fault);
+            }
+        }
+    }
+
+    fn refuse(&mut self, out: &mut Vec<Output>) {
+        match self.take() {
+            State::Ringing { chat, .. } => send(out, &ToServer::Refuse(chat)),
+            State::Calling { peer, chat } => {
+                send(out, &ToServer::ChatClosed(Close { chat, reason: CloseReason::CalledOff }));
+                let (peer, reason) = (peer.to_string(), RequestEnding::CalledOff);
+                out.push(Output::Event(Event::RequestEnded { peer, reason }));
+            }
+            other => {
+                self.set(other);
+                error(out, ErrorCode::NotInChat, "there is no request to refuse or take back");
+            }
+        }
+    }
+
+    fn say(&mut self, text: Text, now: Instant, out: &mut Vec<Output>) {
+        match self.state() {
+            Some(State::Chatting(conversation)) => {
+                conversation.say(text);
+                self.pump(now, out);
+            }
+            Some(State::Ringing { peer, .. }) => {
+                let message = format!("that was not sent: {peer} asks to talk; answer with --y or --n");
+                error(out, ErrorCode::NotInChat, message);
+            }
+            _ => error(out, ErrorCode::NotInChat, "that was not sent: you are in no chat; --r NAME asks somebody to talk"),
+        }
+    }
+
+    /// Says goodbye once what was said is delivered, or time is up; at once when asked a second time.
+    fn leave(&mut self, how: Leaving, now: Instant, out: &mut Vec<Output>) {
+        let Phase::Online { leaving, .. } = &mut self.phase else {
+            return;
+        };
+        let again = leaving.is_some();
+        *leaving = Some(how);
+        if again {
+            return self.say_goodbye(out);
+        }
+        self.timers.start(Timer::Drain, after(now, DRAIN));
+        self.pump(now, out);
+    }
+
+    /// Goes, whatever is still undelivered.
+    pub(super) fn say_goodbye(&mut self, out: &mut Vec<Output>) {
+        if let Phase::Online { state: State::Chatting(conversation), .. } = &mut self.phase {
+            match conversation.goodbye(&mut *self.rng) {
+                Ok(frame) => {
+                    out.push(Output::Send(frame));
+                    self.end_chat(Ending::Goodbye, None, out);
+                }
+                Err(fault) => self.fault(&fault, out),
+            }
+        } else {
+            self.end_chat(Ending::Lost, None, out);
+        }
+        self.log_off(out);
+    }
+}

@@ -1,0 +1,189 @@
+//! What the server sends.
+
+use std::time::Instant;
+
+use protocol::{
+    Accepted, ChatId, Close, CloseReason, Established, Request, ServerError, ToClient, ToServer, UserName,
+};
+
+use super::{Client, Output, Phase, SET_UP, State, Step, Timer, after, error, member, send, users};
+use crate::{Ending, ErrorCode, Event, Failure, RequestEnding};
+
+impl Client {
+    pub(super) fn frame(&mut self, frame: &[u8], now: Instant, out: &mut Vec<Output>) {
+        let frame = match ToClient::decode(frame) {
+            Ok(frame) => frame,
+            Err(fault) => return self.fail(Failure::new(ErrorCode::Protocol, format!("at the server: {fault}")), out),
+        };
+        match (&mut self.phase, frame) {
+            (Phase::LoggingIn { .. } | Phase::Online { .. }, ToClient::Error(reason)) => self.ended(reason, out),
+            (Phase::LoggingIn { claimed: claimed @ None, .. }, ToClient::LoggedIn(server)) => {
+                *claimed = Some(server.clone());
+                out.push(Output::CheckServerName(server));
+            }
+            (Phase::Online { .. }, frame) => {
+                self.heard(now);
+                self.online(frame, now, out);
+            }
+            (Phase::Idle | Phase::Connecting | Phase::Ended, _) => {}
+            (Phase::LoggingIn { .. }, _) => {
+                let message = "the server sent something else than an answer to the log-in";
+                self.fail(Failure::new(ErrorCode::Protocol, message), out);
+            }
+        }
+    }
+
+    fn online(&mut self, frame: ToClient, now: Instant, out: &mut Vec<Output>) {
+        match frame {
+            ToClient::List(list) => {
+                if let Some(left) = self.lists_asked.checked_sub(1) {
+                    self.lists_asked = left;
+                    out.push(Output::Event(users(list, &self.user)));
+                }
+            }
+            ToClient::RequestToTalk(request) => self.requested(request, now, out),
+            ToClient::Accept(accepted) => self.accepted(accepted, now, out),
+            ToClient::Refuse(chat) => {
+                if let Some(peer) = self.called(chat) {
+                    out.push(Output::Event(Event::Refused { peer: peer.to_string() }));
+                }
+            }
+            ToClient::UserNotFound(chat) => {
+                if let Some(peer) = self.called(chat) {
+                    out.push(Output::Event(Event::UserNotFound { peer: peer.to_string() }));
+                }
+            }
+            ToClient::SessionEstablishment(established) => self.established(established, out),
+            ToClient::Message(message) => self.message(&message, now, out),
+            ToClient::ChatClosed(close) => self.closed(close, out),
+            ToClient::Pong => {}
+            ToClient::LoggedIn(_) | ToClient::Error(_) => {
+                let message = "the server answered a log-in that was not asked for";
+                self.fail(Failure::new(ErrorCode::Protocol, message), out);
+            }
+        }
+    }
+
+    /// Ends the call of this chat, if there is one; says whom it was to.
+    fn called(&mut self, chat: ChatId) -> Option<UserName> {
+        match self.take() {
+            State::Calling { peer, chat: called } if called == chat => Some(peer),
+            other => {
+                self.set(other);
+                None
+            }
+        }
+    }
+
+    fn requested(&mut self, Request { peer, chat }: Request, now: Instant, out: &mut Vec<Output>) {
+        match self.take() {
+            State::Free if peer != self.user => {
+                out.push(Output::Event(Event::Request { from: peer.to_string() }));
+                self.set(State::Ringing { peer, chat });
+            }
+            // Each asked the other: both have said yes.
+            State::Calling { peer: called, .. } if called == peer => {
+                self.set(State::Ringing { peer, chat });
+                self.accept(now, out);
+            }
+            // A server that has passed on a request never takes one after it, so the call came too late there.
+            State::Calling { peer: called, .. } => {
+                let message = format!("{called} was not asked to talk: {peer} asked you first");
+                error(out, ErrorCode::Busy, message);
+                out.push(Output::Event(Event::Request { from: peer.to_string() }));
+                self.set(State::Ringing { peer, chat });
+            }
+            other => {
+                self.set(other);
+                send(out, &ToServer::Refuse(chat));
+            }
+        }
+    }
+
+    fn accepted(&mut self, Accepted { chat, key, key_package }: Accepted, now: Instant, out: &mut Vec<Output>) {
+        let Phase::Online { own, state, .. } = &mut self.phase else {
+            return;
+        };
+        if let State::Calling { peer, chat: called } = state
+            && *called == chat
+        {
+            let peer = member(peer.clone(), &own.member().server, key);
+            out.push(Output::LookUpPin(peer.user.clone(), peer.server.clone()));
+            *state = State::CheckingPin { peer, chat, step: Step::Create { key_package } };
+            self.timers.start(Timer::SetUp, after(now, SET_UP));
+        }
+    }
+
+    fn established(&mut self, Established { chat, key, welcome }: Established, out: &mut Vec<Output>) {
+        let Phase::Online { own, state, .. } = &mut self.phase else {
+            return;
+        };
+        match std::mem::replace(state, State::Free) {
+            State::AwaitingWelcome { peer, chat: accepted, invitation } if accepted == chat => {
+                let peer = member(peer, &own.member().server, key);
+                out.push(Output::LookUpPin(peer.user.clone(), peer.server.clone()));
+                *state = State::CheckingPin { peer, chat, step: Step::Join { invitation, welcome } };
+            }
+            other => *state = other,
+        }
+    }
+
+    fn closed(&mut self, Close { chat, reason }: Close, out: &mut Vec<Output>) {
+        let Some(state) = self.state() else {
+            return;
+        };
+        if state.chat() != Some(chat) {
+            // It was over here already.
+            return;
+        }
+        match state {
+            State::Calling { .. } | State::Ringing { .. } => {
+                let Some(peer) = self.take().peer().map(ToString::to_string) else {
+                    return;
+                };
+                if reason == CloseReason::Busy {
+                    return error(out, ErrorCode::Busy, format!("{peer} was not asked: another request was first"));
+                }
+                let reason = match reason {
+                    CloseReason::Expired => RequestEnding::Expired,
+                    CloseReason::CalledOff => RequestEnding::CalledOff,
+                    _ => RequestEnding::Lost,
+                };
+                out.push(Output::Event(Event::RequestEnded { peer, reason }));
+            }
+            _ => {
+                let ending = match reason {
+                    CloseReason::Failed | CloseReason::Overrun => Ending::Error,
+                    _ => Ending::Lost,
+                };
+                self.end_chat(ending, None, out);
+                self.go_if_leaving(out);
+            }
+        }
+    }
+
+    fn ended(&mut self, reason: ServerError, out: &mut Vec<Output>) {
+        let (code, message) = match reason {
+            ServerError::UnknownUser => (
+                ErrorCode::UnknownUser,
+                "the server does not know this user with this key; check the name, or ask the operator to register \
+                 your public key (the line in key.pub)",
+            ),
+            ServerError::Replaced => {
+                (ErrorCode::Replaced, "you logged in somewhere else, which ended this session; if it was not you, tell the operator")
+            }
+            ServerError::Removed => {
+                (ErrorCode::UnknownUser, "the operator has removed you or registered another key for your name; ask the operator")
+            }
+            ServerError::ShuttingDown => (ErrorCode::Unreachable, "the server is being stopped; try again later"),
+            ServerError::Idle => (ErrorCode::Unreachable, "the server heard nothing from here for too long; check the network"),
+            ServerError::Protocol => {
+                (ErrorCode::Protocol, "the server did not understand this client; check that both have the same version")
+            }
+            ServerError::Unavailable => {
+                (ErrorCode::Unreachable, "the server cannot look up its users at the moment; try again later, or tell the operator")
+            }
+        };
+        self.fail(Failure::new(code, message), out);
+    }
+}

@@ -1,0 +1,286 @@
+//! The chat itself, from the check of the peer's key to the goodbye.
+
+use std::time::Instant;
+
+use e2e::{Chat, Member};
+use identity::{Pin, Trust, safety_number};
+use protocol::{ChatId, Close, CloseReason, Message, ToServer};
+
+use super::{BEHIND, Client, Output, Phase, RECEIPT, RENEWAL, State, Step, Timer, after, error, send};
+use crate::{
+    Ending, ErrorCode, Event,
+    conversation::{Arrival, Arrived, Conversation, Fault},
+};
+
+/// Counted frames of the peer's after which a receipt goes out at once.
+const MAX_UNCONFIRMED: usize = protocol::limits::WINDOW_FRAMES / 4;
+
+impl Client {
+    /// What is pinned for the peer is known: go on, or stop before a word is sent (B4).
+    pub(super) fn pin(&mut self, pin: Option<Pin>, now: Instant, out: &mut Vec<Output>) {
+        let (peer, chat, step) = match self.take() {
+            State::CheckingPin { peer, chat, step } => (peer, chat, step),
+            other => return self.set(other),
+        };
+        let trust = match pin {
+            None => Trust::New,
+            Some(pin) if pin.key != peer.key => {
+                let Member { user, server, .. } = &peer;
+                let message = format!(
+                    "the server hands out another key for {user} than the one that {user} had when you last talked. \
+                     Either {user} has a new key, or somebody stands between you. Nothing was sent. Ask {user} by another \
+                     way; only if it is so, `sottovoce pins forget {user}` lets you talk ({server})"
+                );
+                error(out, ErrorCode::KeyChanged, message);
+                send(out, &ToServer::ChatClosed(Close { chat, reason: CloseReason::Failed }));
+                self.timers.stop(Timer::SetUp);
+                return;
+            }
+            Some(Pin { verified: true, .. }) => Trust::Verified,
+            Some(Pin { verified: false, .. }) => Trust::Pinned,
+        };
+        if let Err(fault) = self.set_up(peer.clone(), chat, step, trust, now, out) {
+            let reason = CloseReason::Failed;
+            send(out, &ToServer::ChatClosed(Close { chat, reason }));
+            self.timers.stop(Timer::SetUp);
+            error(out, ErrorCode::Protocol, format!("no chat with {}: {fault}", peer.user));
+            let closed = Event::ChatClosed { peer: peer.user.to_string(), reason: Ending::Error, undelivered: 0 };
+            out.push(Output::Event(closed));
+        }
+    }
+
+    fn set_up(
+        &mut self,
+        peer: Member,
+        chat: ChatId,
+        step: Step,
+        trust: Trust,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
+        let Phase::Online { own, .. } = &self.phase else {
+            return Ok(());
+        };
+        match step {
+            Step::Create { key_package } => {
+                let (group, welcome) = Chat::create(own, chat, &peer, &key_package, &mut *self.rng)?;
+                send(out, &ToServer::SessionEstablishment(protocol::Establish { chat, welcome }));
+                let conversation = Box::new(Conversation::new(peer, chat, group, true));
+                self.set(State::Confirming { conversation, trust });
+            }
+            Step::Join { invitation, welcome } => {
+                let group = invitation.join(chat, &peer, &welcome, &mut *self.rng)?;
+                let mut conversation = Box::new(Conversation::new(peer, chat, group, false));
+                // Shows the caller that this side has the same group; its chat starts with this.
+                out.push(Output::Send(conversation.receipt(&mut *self.rng)?));
+                self.started(conversation, trust, now, out);
+            }
+        }
+        Ok(())
+    }
+
+    fn started(&mut self, conversation: Box<Conversation>, trust: Trust, now: Instant, out: &mut Vec<Output>) {
+        let Phase::Online { own, .. } = &self.phase else {
+            return;
+        };
+        let (own, peer) = (own.member(), &conversation.peer);
+        let safety_number = safety_number(&own.server, (&own.user, &own.key), (&peer.user, &peer.key)).to_string();
+        if trust == Trust::New {
+            out.push(Output::StorePin(peer.clone()));
+        }
+        out.push(Output::Event(Event::ChatStarted {
+            peer: peer.user.to_string(),
+            suite: e2e::SUITE.to_owned(),
+            safety_number,
+            trust,
+        }));
+        self.timers.stop(Timer::SetUp);
+        if conversation.has_turn() {
+            self.timers.start(Timer::Renewal, after(now, RENEWAL));
+        }
+        self.set(State::Chatting(conversation));
+    }
+
+    /// A sealed frame came.
+    pub(super) fn message(&mut self, message: &Message, now: Instant, out: &mut Vec<Output>) {
+        let Phase::Online { state, .. } = &mut self.phase else {
+            return;
+        };
+        let conversation = match state {
+            State::Confirming { conversation, .. } | State::Chatting(conversation)
+                if conversation.chat == message.header.chat =>
+            {
+                conversation
+            }
+            // The chat ended while this was on its way.
+            _ => return,
+        };
+        let opened = conversation.open(message, &mut *self.rng);
+        match opened {
+            Ok(arrival) => {
+                match self.take() {
+                    State::Confirming { conversation, trust } => self.started(conversation, trust, now, out),
+                    other => self.set(other),
+                }
+                self.arrived(arrival, now, out);
+            }
+            Err(fault) => {
+                self.fault(&fault, out);
+                self.go_if_leaving(out);
+            }
+        }
+    }
+
+    fn arrived(&mut self, arrival: Arrival, now: Instant, out: &mut Vec<Output>) {
+        let Some(State::Chatting(conversation)) = self.state() else {
+            return;
+        };
+        let (chat, epoch, from) = (conversation.chat, conversation.epoch(), conversation.peer.user.to_string());
+        if let Some(n) = arrival.delivered {
+            out.push(Output::Event(Event::Delivered { n }));
+        }
+        match arrival.content {
+            Arrived::Nothing => {}
+            Arrived::Text { text, counter } => out.push(Output::Event(Event::Message { from, text, n: counter })),
+            Arrived::Renewed => {
+                out.push(Output::Event(Event::Renewed { epoch }));
+                self.timers.start(Timer::Renewal, after(now, RENEWAL));
+            }
+            Arrived::Goodbye => {
+                self.end_chat(Ending::Goodbye, Some(CloseReason::Left), out);
+                debug_assert!(self.state().is_none_or(|state| state.chat() != Some(chat)), "the chat is over");
+                return self.go_if_leaving(out);
+            }
+        }
+        self.pump(now, out);
+    }
+
+    /// Does all that has become possible: sends what waits, renews, confirms, and goes if the user wanted to go.
+    pub(super) fn pump(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if let Err(fault) = self.send_waiting(now, out) {
+            self.fault(&fault, out);
+        }
+        self.go_if_leaving(out);
+    }
+
+    fn send_waiting(&mut self, now: Instant, out: &mut Vec<Output>) -> Result<(), Fault> {
+        let Phase::Online { state: State::Chatting(conversation), leaving, .. } = &mut self.phase else {
+            return Ok(());
+        };
+        while let Some((n, frame)) = conversation.next_text(&mut *self.rng)? {
+            out.extend([Output::Send(frame), Output::Event(Event::Sent { n })]);
+        }
+        if conversation.waiting() == 0 {
+            self.timers.stop(Timer::Behind);
+            if std::mem::take(&mut conversation.said_behind) {
+                out.push(Output::Event(Event::PeerCaughtUp { peer: conversation.peer.user.to_string() }));
+            }
+        } else if !conversation.said_behind && !self.timers.is_running(Timer::Behind) {
+            self.timers.start(Timer::Behind, after(now, BEHIND));
+        }
+        if conversation.is_renewal_due() && leaving.is_none() {
+            return self.try_renew(out);
+        }
+        if conversation.unconfirmed() >= MAX_UNCONFIRMED {
+            let frame = conversation.receipt(&mut *self.rng)?;
+            out.push(Output::Send(frame));
+        }
+        if conversation.unconfirmed() == 0 {
+            self.timers.stop(Timer::Receipt);
+        } else if !self.timers.is_running(Timer::Receipt) {
+            self.timers.start(Timer::Receipt, after(now, RECEIPT));
+        }
+        Ok(())
+    }
+
+    fn try_renew(&mut self, out: &mut Vec<Output>) -> Result<(), Fault> {
+        let Phase::Online { state: State::Chatting(conversation), .. } = &mut self.phase else {
+            return Ok(());
+        };
+        if let Some(frame) = conversation.renew(&mut *self.rng)? {
+            out.extend([Output::Send(frame), Output::Event(Event::Renewed { epoch: conversation.epoch() })]);
+            self.timers.stop(Timer::Renewal);
+            self.timers.stop(Timer::Receipt);
+        }
+        Ok(())
+    }
+
+    /// It is time to renew.
+    pub(super) fn renew(&mut self, now: Instant, out: &mut Vec<Output>) {
+        match self.try_renew(out) {
+            Ok(()) => {
+                // A full window put it off.
+                if matches!(self.state(), Some(State::Chatting(conversation)) if conversation.has_turn()) {
+                    self.timers.start(Timer::Renewal, after(now, RENEWAL));
+                }
+            }
+            Err(fault) => self.fault(&fault, out),
+        }
+    }
+
+    /// It is time to confirm what came.
+    pub(super) fn receipt(&mut self, out: &mut Vec<Output>) {
+        let Phase::Online { state: State::Chatting(conversation), .. } = &mut self.phase else {
+            return;
+        };
+        if conversation.unconfirmed() > 0 {
+            match conversation.receipt(&mut *self.rng) {
+                Ok(frame) => out.push(Output::Send(frame)),
+                Err(fault) => self.fault(&fault, out),
+            }
+        }
+    }
+
+    /// The window has been full for a while.
+    pub(super) fn behind(&mut self, out: &mut Vec<Output>) {
+        if let Some(State::Chatting(conversation)) = self.state() {
+            conversation.said_behind = true;
+            out.push(Output::Event(Event::PeerBehind { peer: conversation.peer.user.to_string() }));
+        }
+    }
+
+    /// The chat cannot go on.
+    pub(super) fn fault(&mut self, fault: &Fault, out: &mut Vec<Output>) {
+        error(out, ErrorCode::Protocol, format!("the chat was ended: {fault}"));
+        self.end_chat(Ending::Error, Some(CloseReason::Failed), out);
+    }
+
+    /// Ends what there is of a chat or a request, and tells the user, and the server if `tell` is given.
+    pub(super) fn end_chat(&mut self, reason: Ending, tell: Option<CloseReason>, out: &mut Vec<Output>) {
+        for timer in [Timer::SetUp, Timer::Receipt, Timer::Renewal, Timer::Behind] {
+            self.timers.stop(timer);
+        }
+        let state = self.take();
+        let (Some(peer), Some(chat)) = (state.peer(), state.chat()) else {
+            return;
+        };
+        let peer = peer.to_string();
+        if let Some(reason) = tell {
+            send(out, &ToServer::ChatClosed(Close { chat, reason }));
+        }
+        let event = match state {
+            State::Free => return,
+            State::Calling { .. } | State::Ringing { .. } => {
+                Event::RequestEnded { peer, reason: crate::RequestEnding::Lost }
+            }
+            State::AwaitingWelcome { .. } | State::CheckingPin { .. } => {
+                Event::ChatClosed { peer, reason, undelivered: 0 }
+            }
+            State::Confirming { conversation, .. } | State::Chatting(conversation) => {
+                Event::ChatClosed { peer, reason, undelivered: conversation.undelivered() }
+            }
+        };
+        out.push(Output::Event(event));
+    }
+
+    /// Goes, if the user wanted to and nothing is left to be delivered.
+    pub(super) fn go_if_leaving(&mut self, out: &mut Vec<Output>) {
+        let Phase::Online { state, leaving: Some(_), .. } = &self.phase else {
+            return;
+        };
+        match state {
+            State::Chatting(conversation) if conversation.undelivered() > 0 => {}
+            _ => self.say_goodbye(out),
+        }
+    }
+}

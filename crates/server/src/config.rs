@@ -1,0 +1,386 @@
+//! `server.toml`: what an operator can set, what it is set to when he does not, and within which bounds.
+
+use std::{
+    fmt::Write as _,
+    net::{Ipv6Addr, SocketAddr},
+    ops::{Range, RangeInclusive},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use protocol::{
+    ServerName,
+    limits::{MAX_PAGE, WINDOW_BYTES, WINDOW_FRAMES},
+};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+/// The port of a server whose operator names none. It stands in no list of registered or customary services.
+pub const DEFAULT_PORT: u16 = 7478;
+
+/// What an operator can set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The name on the server's certificate, which is the second half of `name@server` for each of its users.
+    pub name: ServerName,
+    /// Where to listen: all addresses of the machine, IPv6 and IPv4, unless set otherwise. A relay is there to be
+    /// reached from elsewhere, and answers nobody whose key is not registered.
+    pub listen: SocketAddr,
+    /// What is logged, as a filter of `tracing-subscriber`.
+    pub log: String,
+    /// For the TLS handshake of a new connection.
+    pub handshake_timeout: Duration,
+    /// From the end of the handshake to `Login`.
+    pub login_timeout: Duration,
+    /// From a `Login` to its refusal, whatever the reason.
+    pub refusal_delay: Duration,
+    /// Between two frames of a client, pings among them.
+    pub idle_timeout: Duration,
+    /// From a request to talk to its answer.
+    pub request_timeout: Duration,
+    /// From the acceptance of a request to the key agreement that opens the chat.
+    pub establishment_timeout: Duration,
+    /// Between two looks at the directory for changes that another process made.
+    pub directory_poll: Duration,
+    /// From the order to stop to the end of the last connection.
+    pub shutdown_timeout: Duration,
+    /// Connections that are open at once.
+    pub max_connections: usize,
+    /// Names in one page of the online list.
+    pub list_page: usize,
+    /// Frames that may wait for one client.
+    pub mailbox_frames: usize,
+    /// Bytes of sealed frames that may wait for one client.
+    pub mailbox_bytes: usize,
+}
+
+/// Why a configuration file cannot be used. Each message names the file and says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// There is no such file.
+    #[error("there is no {}; `sottovoce server init` makes one", .0.display())]
+    Missing(PathBuf),
+    /// The system does not let it be read, or it is no UTF-8.
+    #[error("{} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// It is no TOML.
+    #[error("{}, line {line}: {problem}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What the parser says.
+        problem: String,
+    },
+    /// A setting is not known, not what it should be, or out of bounds.
+    #[error("{}, line {line}: {key} {problem}", path.display())]
+    Setting {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// The setting.
+        key: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// The one setting that has no default is not there.
+    #[error("{} does not say the server's name; add a line such as name = \"chat.example\"", .0.display())]
+    Nameless(PathBuf),
+}
+
+impl Config {
+    /// The configuration of a server called `name`, all else at its default.
+    pub fn new(name: ServerName) -> Self {
+        Self {
+            name,
+            listen: (Ipv6Addr::UNSPECIFIED, DEFAULT_PORT).into(),
+            log: "info".to_owned(),
+            handshake_timeout: Duration::from_secs(10),
+            login_timeout: Duration::from_secs(10),
+            refusal_delay: Duration::from_millis(300),
+            idle_timeout: Duration::from_secs(90),
+            request_timeout: Duration::from_secs(60),
+            establishment_timeout: Duration::from_secs(15),
+            directory_poll: Duration::from_secs(1),
+            shutdown_timeout: Duration::from_secs(5),
+            max_connections: 20_000,
+            list_page: 200,
+            mailbox_frames: 1024,
+            mailbox_bytes: 4 << 20,
+        }
+    }
+
+    /// Reads the file at `path`. What it does not set is at its default.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the file cannot be read, is no TOML, sets something that this version does not know, or
+    /// sets something to what it cannot be.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => ConfigError::Missing(path.to_owned()),
+            _ => ConfigError::Unreadable { path: path.to_owned(), source },
+        })?;
+        let table = DeTable::parse(&text).map_err(|error| ConfigError::Syntax {
+            path: path.to_owned(),
+            line: line_of(&text, error.span()),
+            problem: error.message().lines().collect::<Vec<_>>().join(", "),
+        })?;
+        let wrong = |key: &str, span: Range<usize>, problem: String| ConfigError::Setting {
+            path: path.to_owned(),
+            line: line_of(&text, Some(span)),
+            key: key.to_owned(),
+            problem,
+        };
+        let mut table = table.into_inner();
+        let (key, value) = table.remove_entry(NAME).ok_or_else(|| ConfigError::Nameless(path.to_owned()))?;
+        let name = text_of(&value).and_then(|text| text.parse().ok());
+        let mut config = Self::new(name.ok_or_else(|| wrong(NAME, key.span(), NAME_PROBLEM.to_owned()))?);
+        for setting in settings(&mut config) {
+            if let Some((key, value)) = table.remove_entry(setting.key) {
+                setting.place.read(&value).map_err(|problem| wrong(setting.key, key.span(), problem))?;
+            }
+        }
+        match table.iter().min_by_key(|(key, _)| key.span().start) {
+            Some((key, _)) => Err(wrong(key.get_ref(), key.span(), UNKNOWN_PROBLEM.to_owned())),
+            None => Ok(config),
+        }
+    }
+
+    /// The text of a configuration file for a server called `name`: every setting with its default, its bounds, and
+    /// what it does. Where the default is meant to be changed only with thought, the setting's line starts with `#`.
+    pub fn commented(name: &ServerName) -> String {
+        let mut text = format!("{HEAD}\n# {NAME_COMMENT}\n{NAME} = {}\n", quoted(name.as_str()));
+        for setting in settings(&mut Self::new(name.clone())) {
+            text.push('\n');
+            for line in setting.comment.lines().map(str::to_owned).chain(setting.place.bounds()) {
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, "# {line}");
+            }
+            let mark = if setting.live { "" } else { "#" };
+            let _ = writeln!(text, "{mark}{} = {}", setting.key, setting.place.written());
+        }
+        text
+    }
+}
+
+const HEAD: &str = "\
+# Settings of a Sottovoce server. Where a setting's line starts with #, it shows the default: take the # away and
+# change the value. The server reads this file when it starts.
+# A time is a text such as \"300ms\", \"10s\" or \"1m 30s\".
+";
+const NAME: &str = "name";
+const NAME_COMMENT: &str = "What clients call this server: the name or IP address on its certificate.";
+const NAME_PROBLEM: &str = "should be the host name or IP address on the server's certificate, in quotation marks";
+const UNKNOWN_PROBLEM: &str =
+    "is no setting of this version; the file that `sottovoce server init` writes has all of them";
+
+/// One line of the file, tied to its place in a [`Config`].
+struct Setting<'a> {
+    key: &'static str,
+    place: Place<'a>,
+    live: bool,
+    comment: &'static str,
+}
+
+enum Place<'a> {
+    Address(&'a mut SocketAddr),
+    Text(&'a mut String),
+    Time(&'a mut Duration, RangeInclusive<Duration>),
+    Count(&'a mut usize, RangeInclusive<usize>),
+}
+
+/// All settings but the name: the one table that the file is written from and read by.
+fn settings(config: &mut Config) -> Vec<Setting<'_>> {
+    let ms = Duration::from_millis;
+    let s = Duration::from_secs;
+    let time = |key, time, least, most, comment| {
+        let place = Place::Time(time, least..=most);
+        Setting { key, place, live: false, comment }
+    };
+    let count = |key, count, least, most, comment| {
+        let place = Place::Count(count, least..=most);
+        Setting { key, place, live: false, comment }
+    };
+    vec![
+        Setting {
+            key: "listen",
+            place: Place::Address(&mut config.listen),
+            live: true,
+            comment: "Address and port to listen on. [::] is every address of this machine, IPv6 and IPv4;\n\
+                      on a machine without IPv6 write 0.0.0.0, and for this machine alone 127.0.0.1.",
+        },
+        Setting {
+            key: "log",
+            place: Place::Text(&mut config.log),
+            live: false,
+            comment: "What to log: error, warn, info, debug or trace. The last two are for finding faults, and may show names.",
+        },
+        time(
+            "handshake_timeout",
+            &mut config.handshake_timeout,
+            ms(100),
+            s(600),
+            "How long a new connection may take over its TLS handshake.",
+        ),
+        time(
+            "login_timeout",
+            &mut config.login_timeout,
+            ms(100),
+            s(600),
+            "How long after that a client may take to say who it is.",
+        ),
+        time(
+            "refusal_delay",
+            &mut config.refusal_delay,
+            ms(10),
+            s(5),
+            "How long after it came in a log-in is refused. Longer than the directory ever takes to answer, so that\n\
+             the time does not tell an unknown name from a wrong key.",
+        ),
+        time(
+            "idle_timeout",
+            &mut config.idle_timeout,
+            s(10),
+            s(86_400),
+            "How long a client may be silent before its connection counts as lost. Clients show that they are there\n\
+             without being asked.",
+        ),
+        time(
+            "request_timeout",
+            &mut config.request_timeout,
+            s(1),
+            s(3600),
+            "How long a request to talk may go unanswered.",
+        ),
+        time(
+            "establishment_timeout",
+            &mut config.establishment_timeout,
+            s(1),
+            s(600),
+            "How long two clients may take to agree on their keys once a request is accepted.",
+        ),
+        // A removed user's connection has to end within 5 s of the removal (B8).
+        time(
+            "directory_poll",
+            &mut config.directory_poll,
+            ms(100),
+            s(4),
+            "How often to look whether `sottovoce user` changed the directory. So long can a removed user stay on.",
+        ),
+        time(
+            "shutdown_timeout",
+            &mut config.shutdown_timeout,
+            ms(100),
+            s(600),
+            "How long to wait, when told to stop, for clients to take their leave.",
+        ),
+        count(
+            "max_connections",
+            &mut config.max_connections,
+            1,
+            1_000_000,
+            "How many connections may be open at once. Each takes a file descriptor (ulimit -n).",
+        ),
+        count("list_page", &mut config.list_page, 1, MAX_PAGE, "How many names one page of the online list has."),
+        // Both sides of a mailbox's chat may send their window again while the old one is still in it.
+        count(
+            "mailbox_frames",
+            &mut config.mailbox_frames,
+            2 * WINDOW_FRAMES + 64,
+            65_536,
+            "How many frames may wait for a client that reads slowly, before its chat is closed.",
+        ),
+        count(
+            "mailbox_bytes",
+            &mut config.mailbox_bytes,
+            2 * WINDOW_BYTES,
+            1 << 30,
+            "How many bytes may wait for a client that reads slowly, before its chat is closed.",
+        ),
+    ]
+}
+
+impl Place<'_> {
+    fn read(self, value: &Spanned<DeValue<'_>>) -> Result<(), String> {
+        let text = text_of(value);
+        match self {
+            Self::Address(place) => {
+                let address = text.and_then(|text| text.parse().ok());
+                *place = address
+                    .ok_or("should be an IP address and port in quotation marks, such as \"[::]:7478\"".to_owned())?;
+            }
+            Self::Text(place) => {
+                *place = text.ok_or("should be a text in quotation marks, such as \"info\"".to_owned())?.to_owned();
+            }
+            Self::Time(place, bounds) => {
+                let time = text.and_then(|text| humantime::parse_duration(text).ok());
+                *place = time.filter(|time| bounds.contains(time)).ok_or_else(|| {
+                    let (least, most) = (format_time(*bounds.start()), format_time(*bounds.end()));
+                    format!(
+                        "should be a time from {least} to {most}, in quotation marks, such as {}",
+                        format_time(*place)
+                    )
+                })?;
+            }
+            Self::Count(place, bounds) => {
+                let count = match value.get_ref() {
+                    DeValue::Integer(number) => usize::from_str_radix(number.as_str(), number.radix()).ok(),
+                    _ => None,
+                };
+                *place = count
+                    .filter(|count| bounds.contains(count))
+                    .ok_or_else(|| format!("should be a whole number from {} to {}", bounds.start(), bounds.end()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::Address(address) => quoted(&address.to_string()),
+            Self::Text(text) => quoted(text),
+            Self::Time(time, _) => format_time(**time),
+            Self::Count(count, _) => count.to_string(),
+        }
+    }
+
+    fn bounds(&self) -> Option<String> {
+        match self {
+            Self::Address(_) | Self::Text(_) => None,
+            Self::Time(_, bounds) => {
+                Some(format!("From {} to {}.", format_time(*bounds.start()), format_time(*bounds.end())))
+            }
+            Self::Count(_, bounds) => Some(format!("From {} to {}.", bounds.start(), bounds.end())),
+        }
+    }
+}
+
+fn text_of<'a>(value: &'a Spanned<DeValue<'_>>) -> Option<&'a str> {
+    match value.get_ref() {
+        DeValue::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn format_time(time: Duration) -> String {
+    quoted(&humantime::format_duration(time).to_string())
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// The line that a span of `text` starts in, counted from 1.
+fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
+    let start = span.map_or(0, |span| span.start);
+    text.bytes().take(start).filter(|byte| *byte == b'\n').count().saturating_add(1)
+}

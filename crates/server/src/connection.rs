@@ -1,0 +1,247 @@
+//! What carries a session: one task for each connection, from the accepted socket to its end.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use protocol::{Machine as _, PublicKey, ServerError, UserName};
+use tokio::{
+    io::{AsyncWriteExt as _, ReadHalf, WriteHalf},
+    net::TcpStream,
+    time::{Instant as Deadline, sleep_until, timeout},
+};
+use tokio_rustls::server::TlsStream;
+use futures_util::StreamExt as _;
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+
+use crate::{
+    listener::Relay,
+    mailbox::{Inbox, Letter, Mailbox, mailbox},
+    router::SessionId,
+    session::{Input, Output, Session},
+    signal::SignalKind,
+};
+
+/// Bytes that may wait to be written before a session takes in nothing more, neither letters nor frames.
+const MAX_UNSENT: usize = 64 * 1024;
+
+/// Serves one connection until it ends. Whatever the other side does, only this connection ends.
+pub(crate) async fn serve(socket: TcpStream, relay: Arc<Relay>) {
+    let handshake = relay.acceptor.accept(socket);
+    let stream = tokio::select! {
+        biased;
+        () = relay.stop.cancelled() => return,
+        stream = timeout(relay.config.handshake_timeout, handshake) => match stream {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%error, "handshake failed"),
+            Err(_) => return tracing::debug!("handshake took too long"),
+        },
+    };
+    match identity::client_key(stream.get_ref().1) {
+        Ok(key) => Connection::new(stream, key, relay).run().await,
+        Err(error) => tracing::debug!(%error, "handshake without a usable client key"),
+    }
+}
+
+struct Connection {
+    relay: Arc<Relay>,
+    session: Session,
+    key: PublicKey,
+    registration: Option<(UserName, SessionId)>,
+    mailbox: Mailbox,
+    inbox: Inbox,
+    frames: FramedRead<ReadHalf<TlsStream<TcpStream>>, LengthDelimitedCodec>,
+    writer: WriteHalf<TlsStream<TcpStream>>,
+    unsent: BytesMut,
+    unflushed: bool,
+    /// The removals that had been carried out when the directory was last asked.
+    sweep: u64,
+    ending: bool,
+}
+
+impl Connection {
+    fn new(stream: TlsStream<TcpStream>, key: PublicKey, relay: Arc<Relay>) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        let (mailbox, inbox) = mailbox(relay.config.mailbox_frames, relay.config.mailbox_bytes);
+        Self {
+            session: Session::new(key, relay.config.name.clone(), relay.patience(), now()),
+            key,
+            registration: None,
+            mailbox,
+            inbox,
+            frames: FramedRead::new(reader, protocol::frame_codec()),
+            writer,
+            unsent: BytesMut::new(),
+            unflushed: false,
+            sweep: 0,
+            ending: false,
+            relay,
+        }
+    }
+
+    async fn run(mut self) {
+        let alarm = sleep_until(Deadline::now());
+        tokio::pin!(alarm);
+        while !self.ending {
+            // The alarm is moved forward only when it must ring earlier: each frame puts the idle limit off, and an
+            // alarm that rings too early costs less than one that is set anew for each frame.
+            let deadline = self.session.deadline().map(Deadline::from_std);
+            if let Some(deadline) = deadline
+                && (alarm.is_elapsed() || deadline < alarm.deadline())
+            {
+                alarm.as_mut().reset(deadline);
+            }
+            let has_room = self.unsent.len() < MAX_UNSENT;
+            tokio::select! {
+                biased;
+                // 1. The server stops.
+                () = self.relay.stop.cancelled() => self.input(Input::End(ServerError::ShuttingDown)).await,
+                // 2. What is ready goes out.
+                written = write(&mut self.writer, &mut self.unsent, &mut self.unflushed),
+                    if !self.unsent.is_empty() || self.unflushed =>
+                {
+                    if written.is_err() {
+                        self.input(Input::Lost).await;
+                    }
+                }
+                // 3. Other sessions.
+                letter = self.inbox.receive(), if has_room => self.letters(letter).await,
+                // 4. The client.
+                frame = self.frames.next(), if has_room => match frame {
+                    Some(Ok(frame)) => self.input(Input::Frame(frame.freeze())).await,
+                    Some(Err(_)) | None => self.input(Input::Lost).await,
+                },
+                // 5. Time.
+                () = &mut alarm, if deadline.is_some() => self.input(Input::Tick).await,
+            }
+        }
+        self.close().await;
+    }
+
+    async fn letters(&mut self, first: Option<Letter>) {
+        let mut next = first;
+        if next.is_none() {
+            return self.input(Input::Lost).await;
+        }
+        while let Some(letter) = next {
+            self.input(match letter {
+                Letter::Signal(signal) => Input::Signal(signal),
+                Letter::End(reason) => Input::End(reason),
+            })
+            .await;
+            next = if self.unsent.len() < MAX_UNSENT { self.inbox.try_receive() } else { None };
+        }
+    }
+
+    async fn input(&mut self, input: Input) {
+        let mut out = Vec::new();
+        self.session.handle(input, now(), &mut out);
+        // What an output brings back is handled before the outputs that came later, so the order stays a session's.
+        let mut pending: std::collections::VecDeque<Output> = out.into();
+        while let Some(output) = pending.pop_front() {
+            let Some(answer) = self.carry_out(output).await else {
+                continue;
+            };
+            let mut out = Vec::new();
+            self.session.handle(answer, now(), &mut out);
+            pending.extend(out);
+        }
+    }
+
+    async fn carry_out(&mut self, output: Output) -> Option<Input> {
+        match output {
+            Output::Send(frame) => {
+                self.enqueue(&frame);
+                None
+            }
+            Output::Signal { to, signal } => {
+                let chat = signal.chat;
+                if let SignalKind::Message(frame) = &signal.kind {
+                    // At the finest level of logging alone: what the relay gets to see of a message.
+                    tracing::trace!(target: "relay", frame = %Hex(frame), "message");
+                }
+                let result = self.relay.router.send(&to, signal);
+                result.err().map(|why| Input::Undelivered { chat, why })
+            }
+            Output::LookUp(user) => {
+                self.sweep = self.relay.sweeps();
+                Some(Input::Registered(self.look_up(&user).await))
+            }
+            Output::Register(user) => {
+                let id = self.relay.router.register(user.clone(), self.key, self.mailbox.clone());
+                let moved_on = self.sweep != self.relay.sweeps();
+                self.registration = Some((user.clone(), id));
+                // A removal that was carried out between the look-up and now did not find this session.
+                if moved_on { Some(Input::Registered(self.look_up(&user).await)) } else { None }
+            }
+            Output::List(page) => {
+                let user = self.session.user()?;
+                Some(Input::Listed(self.relay.router.list(user, &page)))
+            }
+            Output::Disconnect => {
+                self.ending = true;
+                None
+            }
+        }
+    }
+
+    async fn look_up(&self, user: &UserName) -> Option<Option<PublicKey>> {
+        self.relay
+            .directory
+            .key_of(user)
+            .await
+            .inspect_err(|error| tracing::error!(%error, "the directory cannot be asked"))
+            .ok()
+    }
+
+    fn enqueue(&mut self, frame: &Bytes) {
+        let Ok(length) = u16::try_from(frame.len()) else {
+            return;
+        };
+        self.unsent.put_u16(length);
+        self.unsent.put_slice(frame);
+    }
+
+    async fn close(mut self) {
+        if let Some((user, id)) = self.registration.take() {
+            self.relay.router.unregister(&user, id);
+        }
+        let farewell = async {
+            while !self.unsent.is_empty() || self.unflushed {
+                write(&mut self.writer, &mut self.unsent, &mut self.unflushed).await?;
+            }
+            self.writer.shutdown().await
+        };
+        // A client that does not read what it is told is not waited for.
+        let _ = timeout(self.relay.config.shutdown_timeout, farewell).await;
+    }
+}
+
+/// Writes some of what is unsent, or flushes it. May be dropped and called again: what is written is gone from `unsent`.
+async fn write(
+    writer: &mut WriteHalf<TlsStream<TcpStream>>,
+    unsent: &mut BytesMut,
+    unflushed: &mut bool,
+) -> std::io::Result<()> {
+    while !unsent.is_empty() {
+        *unflushed = true;
+        if writer.write_buf(unsent).await? == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+    }
+    writer.flush().await?;
+    *unflushed = false;
+    Ok(())
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the driver that hands the machine its time")]
+fn now() -> Instant {
+    Instant::now()
+}

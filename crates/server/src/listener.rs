@@ -1,0 +1,165 @@
+//! The relay: a listening socket, its sessions, and the watch on the directory.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use protocol::ServerError;
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{config::Config, connection, directory::Directory, router::Router, session::Patience};
+
+/// How long to wait when the system has no socket to give, before asking it again.
+const OUT_OF_SOCKETS_PAUSE: Duration = Duration::from_millis(100);
+
+/// A server that listens and has not yet begun to serve.
+pub struct Server {
+    listener: TcpListener,
+    relay: Arc<Relay>,
+}
+
+/// What all connections of a server share.
+pub(crate) struct Relay {
+    pub(crate) config: Config,
+    pub(crate) acceptor: TlsAcceptor,
+    pub(crate) directory: Directory,
+    pub(crate) router: Router,
+    pub(crate) stop: CancellationToken,
+    sweeps: AtomicU64,
+}
+
+impl Server {
+    /// Listens on the configuration's address. `tls` comes from [`identity::server_config`].
+    ///
+    /// # Errors
+    /// The system's error when it does not give the address.
+    pub async fn bind(config: Config, tls: Arc<rustls::ServerConfig>, directory: Directory) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(config.listen).await?;
+        let router = Router::new(config.list_page);
+        let relay = Relay {
+            acceptor: TlsAcceptor::from(tls),
+            directory,
+            router,
+            stop: CancellationToken::new(),
+            sweeps: AtomicU64::new(0),
+            config,
+        };
+        Ok(Self { listener, relay: Arc::new(relay) })
+    }
+
+    /// Where the server listens, with the port that the system chose if it was left to it.
+    ///
+    /// # Errors
+    /// The system's error when it does not tell.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` is cancelled; then tells all clients and waits for their connections to end, for as long
+    /// as the configuration's `shutdown_timeout`.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { listener, relay } = self;
+        let connections = TaskTracker::new();
+        let watch = tokio::spawn(watch_directory(relay.clone()));
+        let places = Arc::new(Semaphore::new(relay.config.max_connections));
+        tracing::info!("serving");
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((socket, _)) => {
+                    // Beyond the limit a connection is closed at once: it costs nothing, and its client is told by it.
+                    let Ok(place) = places.clone().try_acquire_owned() else {
+                        tracing::warn!("connection refused: max_connections are there");
+                        continue;
+                    };
+                    if let Err(error) = socket.set_nodelay(true) {
+                        tracing::debug!(%error, "no TCP_NODELAY");
+                    }
+                    let relay = relay.clone();
+                    connections.spawn(async move {
+                        connection::serve(socket, relay).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no connection accepted");
+                    pause(OUT_OF_SOCKETS_PAUSE).await;
+                }
+            }
+        }
+        tracing::info!("stopping");
+        watch.abort();
+        relay.stop.cancel();
+        connections.close();
+        if timeout(relay.config.shutdown_timeout, connections.wait()).await.is_err() {
+            tracing::warn!(left = connections.len(), "connections were cut that did not end in time");
+        }
+    }
+}
+
+impl Relay {
+    pub(crate) fn patience(&self) -> Patience {
+        Patience {
+            login: self.config.login_timeout,
+            refusal: self.config.refusal_delay,
+            idle: self.config.idle_timeout,
+            request: self.config.request_timeout,
+            establishment: self.config.establishment_timeout,
+        }
+    }
+
+    /// How often the sessions have been compared with the directory. A log-in that finds this changed between its
+    /// look-up and its registration looks again: the comparison may have missed it.
+    pub(crate) fn sweeps(&self) -> u64 {
+        self.sweeps.load(Ordering::SeqCst)
+    }
+}
+
+/// Ends the sessions of users whom another process, `sottovoce user …`, has removed or given another key.
+async fn watch_directory(relay: Arc<Relay>) {
+    let mut seen = None;
+    loop {
+        match relay.directory.revision().await {
+            Ok(revision) if seen == Some(revision) => {}
+            Ok(revision) => {
+                relay.sweeps.fetch_add(1, Ordering::SeqCst);
+                if sweep(&relay).await {
+                    seen = Some(revision);
+                }
+            }
+            Err(error) => tracing::error!(%error, "the directory cannot be read; removals wait"),
+        }
+        pause(relay.config.directory_poll).await;
+    }
+}
+
+/// Compares everybody online with the directory. Whether it could be read to the end.
+async fn sweep(relay: &Relay) -> bool {
+    for (user, key) in relay.router.everybody() {
+        match relay.directory.key_of(&user).await {
+            Ok(Some(registered)) if registered == key => {}
+            Ok(_) => relay.router.end(&user, &key, ServerError::Removed),
+            Err(error) => {
+                tracing::error!(%error, "the directory cannot be read; removals wait");
+                return false;
+            }
+        }
+    }
+    true
+}
+
+#[expect(clippy::disallowed_methods, reason = "there is no event to wait for: time itself is what has to pass")]
+async fn pause(length: Duration) {
+    tokio::time::sleep(length).await;
+}

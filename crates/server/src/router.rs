@@ -1,0 +1,178 @@
+//! Who is online, and the way to each of them.
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::{
+        RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use protocol::{List, Page, PublicKey, ServerError, UserName, limits::MAX_PAGE};
+
+use crate::{
+    mailbox::Mailbox,
+    signal::{Signal, Undelivered},
+};
+
+/// Tells two sessions of one user apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SessionId(u64);
+
+/// The users who are online on this machine, with their mailboxes.
+///
+/// The lock is held for a look-up or a change of the map, never across an await.
+#[derive(Debug)]
+pub(crate) struct Router {
+    online: RwLock<BTreeMap<UserName, Entry>>,
+    next: AtomicU64,
+    page: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: SessionId,
+    key: PublicKey,
+    mailbox: Mailbox,
+}
+
+impl Router {
+    /// A router that lists `page` names at a time, [`MAX_PAGE`] at most.
+    pub(crate) fn new(page: usize) -> Self {
+        Self { online: RwLock::default(), next: AtomicU64::new(0), page: page.clamp(1, MAX_PAGE) }
+    }
+
+    /// Puts a user online. An older session of the same user is told that it was replaced: the newest log-in wins.
+    pub(crate) fn register(&self, user: UserName, key: PublicKey, mailbox: Mailbox) -> SessionId {
+        let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
+        let older = self.write().insert(user, Entry { id, key, mailbox });
+        if let Some(older) = older {
+            older.mailbox.end(ServerError::Replaced);
+        }
+        id
+    }
+
+    /// Takes a user offline, unless a newer session stands in the place of session `id`.
+    pub(crate) fn unregister(&self, user: &UserName, id: SessionId) {
+        let mut online = self.write();
+        if online.get(user).is_some_and(|entry| entry.id == id) {
+            online.remove(user);
+        }
+    }
+
+    /// Gives `signal` to the session of user `to`.
+    pub(crate) fn send(&self, to: &UserName, signal: Signal) -> Result<(), Undelivered> {
+        match self.read().get(to) {
+            Some(entry) => entry.mailbox.send(signal),
+            None => Err(Undelivered::Absent),
+        }
+    }
+
+    /// A page of the online list, as `asker` sees it: sorted, without `asker`.
+    pub(crate) fn list(&self, asker: &UserName, page: &Page) -> List {
+        let (prefix, after) = (page.prefix.as_str(), page.after.as_str());
+        let online = self.read();
+        // No name is shorter than one character, so an empty bound is before all of them.
+        let from: Option<UserName> = prefix.max(after).parse().ok();
+        let range = match &from {
+            Some(from) if from.as_str() == after => (Bound::Excluded(from), Bound::Unbounded),
+            Some(from) => (Bound::Included(from), Bound::Unbounded),
+            None if prefix.is_empty() && after.is_empty() => (Bound::Unbounded, Bound::Unbounded),
+            // A prefix that no name can start with.
+            None => return List { names: Vec::new(), more: false },
+        };
+        let mut names = online
+            .range::<UserName, _>(range)
+            .map(|(name, _)| name)
+            .take_while(|name| name.as_str().starts_with(prefix))
+            .filter(|name| *name != asker);
+        let page = names.by_ref().take(self.page).cloned().collect();
+        List { names: page, more: names.next().is_some() }
+    }
+
+    /// Everybody online, with the key that they logged in with.
+    pub(crate) fn everybody(&self) -> Vec<(UserName, PublicKey)> {
+        self.read().iter().map(|(user, entry)| (user.clone(), entry.key)).collect()
+    }
+
+    /// Ends the session of `user` if it logged in with `key`.
+    pub(crate) fn end(&self, user: &UserName, key: &PublicKey, reason: ServerError) {
+        if let Some(entry) = self.read().get(user).filter(|entry| entry.key == *key) {
+            entry.mailbox.end(reason);
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<UserName, Entry>> {
+        // Nothing that runs under the lock can leave the map half changed.
+        self.online.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<UserName, Entry>> {
+        self.online.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{ChatId, CloseReason};
+
+    use super::*;
+    use crate::{
+        mailbox::{Letter, mailbox},
+        signal::SignalKind,
+    };
+
+    fn name(name: &str) -> UserName {
+        name.parse().unwrap()
+    }
+
+    fn page(prefix: &str, after: &str) -> Page {
+        Page { prefix: prefix.parse().unwrap(), after: after.parse().unwrap() }
+    }
+
+    #[test]
+    fn lists_page_by_page_and_by_prefix() {
+        let router = Router::new(2);
+        let key = PublicKey::from_bytes([1; 32]);
+        let (mailbox, _inbox) = mailbox(200, 1);
+        for user in ["al", "albert", "alice", "alina", "bob", "carol"] {
+            router.register(name(user), key, mailbox.clone());
+        }
+        let names = |prefix, after| {
+            let list = router.list(&name("alice"), &page(prefix, after));
+            (list.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), list.more)
+        };
+        assert_eq!(names("", ""), ("al albert".into(), true));
+        assert_eq!(names("", "albert"), ("alina bob".into(), true));
+        assert_eq!(names("", "bob"), ("carol".into(), false));
+        assert_eq!(names("", "carol"), (String::new(), false));
+        assert_eq!(names("al", "al"), ("albert alina".into(), false));
+        assert_eq!(names("alb", "a"), ("albert".into(), false));
+        assert_eq!(names("b", "carol"), (String::new(), false));
+        assert_eq!(names("c", "al"), ("carol".into(), false));
+        assert_eq!(names(".", ""), (String::new(), false));
+        assert_eq!(names("z", ""), (String::new(), false));
+    }
+
+    #[test]
+    fn the_newest_session_of_a_user_stays() {
+        let router = Router::new(10);
+        let key = PublicKey::from_bytes([1; 32]);
+        let (old, mut old_inbox) = mailbox(200, 1);
+        let (new, mut new_inbox) = mailbox(200, 1);
+        let old_id = router.register(name("alice"), key, old);
+        router.register(name("alice"), key, new);
+        assert!(matches!(old_inbox.try_receive(), Some(Letter::End(ServerError::Replaced))));
+        router.unregister(&name("alice"), old_id);
+        let signal =
+            Signal { from: name("bob"), chat: ChatId::from_bytes([0; 16]), kind: SignalKind::Close(CloseReason::Left) };
+        assert_eq!(router.send(&name("alice"), signal.clone()), Ok(()));
+        assert!(matches!(new_inbox.try_receive(), Some(Letter::Signal(_))));
+        assert_eq!(router.send(&name("carol"), signal), Err(Undelivered::Absent));
+        router.end(&name("alice"), &PublicKey::from_bytes([2; 32]), ServerError::Removed);
+        assert!(new_inbox.try_receive().is_none(), "another key was meant");
+        router.end(&name("alice"), &key, ServerError::Removed);
+        assert!(matches!(new_inbox.try_receive(), Some(Letter::End(ServerError::Removed))));
+    }
+}

@@ -1,0 +1,467 @@
+//! One logged-in connection, as a machine: no socket, no clock, no directory, no router.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use protocol::{
+    Accepted, ChatHeader, ChatId, Close, CloseReason, Code, Established, List, Machine, Page, PublicKey, Request,
+    ServerError, ServerName, Timers, ToClient, ToServer, UserName,
+};
+use subtle::ConstantTimeEq as _;
+
+use crate::signal::{Signal, SignalKind, Undelivered};
+
+/// Something that happened to a session.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The client sent a frame.
+    Frame(Bytes),
+    /// The directory's answer to [`Output::LookUp`]; `None` when it could not be asked, `Some(None)` when it has no
+    /// such user. Coming unasked to a logged-in session it is a second look, and ends the session if the key differs.
+    Registered(Option<Option<PublicKey>>),
+    /// The router's answer to [`Output::List`].
+    Listed(List),
+    /// Another session says something.
+    Signal(Signal),
+    /// A signal of this session's could not be delivered.
+    Undelivered {
+        /// The chat that it was about.
+        chat: ChatId,
+        /// Why.
+        why: Undelivered,
+    },
+    /// The server ends the session.
+    End(ServerError),
+    /// The connection is gone.
+    Lost,
+    /// Nothing but that time went by.
+    Tick,
+}
+
+/// Something that a session wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send the client this frame.
+    Send(Bytes),
+    /// Ask the directory for this user's key, and come back with [`Input::Registered`].
+    LookUp(UserName),
+    /// Put the session's user online, in place of any older session of the same user.
+    Register(UserName),
+    /// Ask the router who is online, and come back with [`Input::Listed`].
+    List(Page),
+    /// Give the session of user `to` this signal; if that cannot be done, come back with [`Input::Undelivered`].
+    Signal {
+        /// The other user.
+        to: UserName,
+        /// What to say.
+        signal: Signal,
+    },
+    /// Send what is still to be sent, then end the connection.
+    Disconnect,
+}
+
+/// How long a session waits for what.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// For `Login` after the TLS handshake, and for the directory's answer to it.
+    pub login: Duration,
+    /// From a `Login` to its refusal, whatever the reason.
+    pub refusal: Duration,
+    /// For any frame of a logged-in client.
+    pub idle: Duration,
+    /// For the answer to a request to talk.
+    pub request: Duration,
+    /// From acceptance to `SessionEstablishment`.
+    pub establishment: Duration,
+}
+
+/// The session of one connection, from the end of the TLS handshake to the end of the connection.
+pub struct Session {
+    key: PublicKey,
+    server: ServerName,
+    patience: Patience,
+    timers: Timers<Timer>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timer {
+    Login,
+    Refusal,
+    Idle,
+    Request,
+    Establishment,
+}
+
+enum Phase {
+    AwaitingLogin,
+    LookingUp { user: UserName, refuse_at: Instant },
+    Refusing,
+    LoggedIn { user: UserName, state: State },
+    Ended,
+}
+
+enum State {
+    Free,
+    Calling { peer: UserName, chat: ChatId },
+    Ringing { peer: UserName, chat: ChatId },
+    /// Accepted; the caller's welcome is still to come.
+    Establishing { peer: UserName, chat: ChatId, side: Side },
+    Chatting { peer: UserName, chat: ChatId },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Caller,
+    Accepter,
+}
+
+impl Session {
+    /// A session whose client has proved in the TLS handshake, ended at `now`, that it holds the private key of `key`.
+    pub fn new(key: PublicKey, server: ServerName, patience: Patience, now: Instant) -> Self {
+        let mut timers = Timers::default();
+        timers.start(Timer::Login, after(now, patience.login));
+        Self { key, server, patience, timers, phase: Phase::AwaitingLogin }
+    }
+
+    /// The user, once logged in.
+    pub fn user(&self) -> Option<&UserName> {
+        match &self.phase {
+            Phase::LoggedIn { user, .. } => Some(user),
+            _ => None,
+        }
+    }
+}
+
+impl Machine for Session {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, input: Input, now: Instant, out: &mut Vec<Output>) {
+        while let Some(timer) = self.timers.expired(now) {
+            self.expire(timer, out);
+        }
+        match input {
+            Input::Frame(frame) => self.frame(frame, now, out),
+            Input::Registered(answer) => self.registered(answer, now, out),
+            Input::Listed(list) => {
+                if self.user().is_some() {
+                    send(out, &ToClient::List(list));
+                }
+            }
+            Input::Signal(signal) => self.signal(signal, now, out),
+            Input::Undelivered { chat, why } => self.undelivered(chat, why, out),
+            Input::End(reason) => self.end(reason, out),
+            Input::Lost => self.leave(out),
+            Input::Tick => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+}
+
+impl Session {
+    fn frame(&mut self, frame: Bytes, now: Instant, out: &mut Vec<Output>) {
+        if let Phase::LoggedIn { user, state } = &self.phase {
+            self.timers.start(Timer::Idle, after(now, self.patience.idle));
+            if frame.first() == Some(&(Code::Message as u8)) {
+                // The path of every message: the header's chat is looked at, the rest passed on as it came.
+                match (ChatHeader::chat_of(&frame), state) {
+                    (Ok(named), State::Chatting { peer, chat }) if named == *chat => {
+                        signal(out, user, peer, named, SignalKind::Message(frame));
+                    }
+                    // The chat ended while this was on its way.
+                    (Ok(_), _) => {}
+                    (Err(_), _) => self.end(ServerError::Protocol, out),
+                }
+                return;
+            }
+        }
+        match (ToServer::decode(&frame), &mut self.phase) {
+            (_, Phase::Ended) => {}
+            (Ok(frame), Phase::LoggedIn { .. }) => self.command(frame, now, out),
+            (Ok(ToServer::Login(user)), phase @ Phase::AwaitingLogin) => {
+                out.push(Output::LookUp(user.clone()));
+                *phase = Phase::LookingUp { user, refuse_at: after(now, self.patience.refusal) };
+            }
+            (Ok(ToServer::Exit), _) => self.leave(out),
+            _ => self.end(ServerError::Protocol, out),
+        }
+    }
+
+    fn registered(&mut self, answer: Option<Option<PublicKey>>, now: Instant, out: &mut Vec<Output>) {
+        let Some(registered) = answer else {
+            return self.end(ServerError::Unavailable, out);
+        };
+        // No user has the all-zero key: it is no point that anybody holds a private key for. So an unknown name and
+        // a wrong key run through the same comparison.
+        let registered = registered.unwrap_or(PublicKey::from_bytes([0; 32]));
+        let same = bool::from(registered.as_bytes().ct_eq(self.key.as_bytes()));
+        match &self.phase {
+            Phase::LookingUp { user, .. } if same => {
+                self.timers.stop(Timer::Login);
+                self.timers.start(Timer::Idle, after(now, self.patience.idle));
+                out.push(Output::Register(user.clone()));
+                send(out, &ToClient::LoggedIn(self.server.clone()));
+                self.phase = Phase::LoggedIn { user: user.clone(), state: State::Free };
+            }
+            Phase::LookingUp { refuse_at, .. } => {
+                self.timers.stop(Timer::Login);
+                self.timers.start(Timer::Refusal, *refuse_at);
+                self.phase = Phase::Refusing;
+            }
+            Phase::LoggedIn { .. } if !same => self.end(ServerError::Removed, out),
+            _ => {}
+        }
+    }
+
+    fn command(&mut self, frame: ToServer, now: Instant, out: &mut Vec<Output>) {
+        let Phase::LoggedIn { user, state } = &mut self.phase else {
+            return;
+        };
+        match frame {
+            ToServer::Exit => self.leave(out),
+            ToServer::List(page) => out.push(Output::List(page)),
+            ToServer::Ping => send(out, &ToClient::Pong),
+            ToServer::RequestToTalk(Request { peer, chat }) => match state {
+                State::Free if peer == *user => send(out, &ToClient::UserNotFound(chat)),
+                State::Free => {
+                    signal(out, user, &peer, chat, SignalKind::Request { key: self.key });
+                    self.timers.start(Timer::Request, after(now, self.patience.request));
+                    *state = State::Calling { peer, chat };
+                }
+                // The two ask each other, and the peer was first: its request is on its way to the client, which
+                // accepts it since it wants the same.
+                State::Ringing { peer: caller, .. } if *caller == peer => {}
+                _ => send(out, &ToClient::ChatClosed(Close { chat, reason: CloseReason::Busy })),
+            },
+            ToServer::Accept(accept) => {
+                if let State::Ringing { peer, chat } = state
+                    && *chat == accept.chat
+                {
+                    let kind = SignalKind::Accept { key: self.key, key_package: accept.key_package };
+                    signal(out, user, peer, *chat, kind);
+                    self.timers.stop(Timer::Request);
+                    self.timers.start(Timer::Establishment, after(now, self.patience.establishment));
+                    *state = State::Establishing { peer: peer.clone(), chat: *chat, side: Side::Accepter };
+                }
+            }
+            ToServer::Refuse(refused) => {
+                if let State::Ringing { peer, chat } = state
+                    && *chat == refused
+                {
+                    signal(out, user, peer, refused, SignalKind::Refuse);
+                    self.timers.stop(Timer::Request);
+                    *state = State::Free;
+                }
+            }
+            ToServer::SessionEstablishment(establish) => match state {
+                State::Establishing { peer, chat, side } if *chat == establish.chat => {
+                    if *side == Side::Accepter {
+                        return self.end(ServerError::Protocol, out);
+                    }
+                    let kind = SignalKind::Establish { key: self.key, welcome: establish.welcome };
+                    signal(out, user, peer, *chat, kind);
+                    self.timers.stop(Timer::Establishment);
+                    *state = State::Chatting { peer: peer.clone(), chat: *chat };
+                }
+                State::Chatting { chat, .. } if *chat == establish.chat => self.end(ServerError::Protocol, out),
+                _ => {}
+            },
+            ToServer::ChatClosed(Close { chat, reason }) => match reason {
+                CloseReason::Left | CloseReason::CalledOff | CloseReason::Failed => {
+                    if state.is_about(chat) {
+                        self.close(reason, out);
+                    }
+                }
+                CloseReason::Expired | CloseReason::Busy | CloseReason::Overrun => {
+                    self.end(ServerError::Protocol, out);
+                }
+            },
+            // Messages never get here; a second log-in is a mistake of the client's.
+            ToServer::Message(_) | ToServer::Login(_) => self.end(ServerError::Protocol, out),
+        }
+    }
+
+    fn signal(&mut self, from_peer: Signal, now: Instant, out: &mut Vec<Output>) {
+        let Phase::LoggedIn { user, state } = &mut self.phase else {
+            return;
+        };
+        let Signal { from, chat, kind } = from_peer;
+        if let SignalKind::Request { .. } = kind {
+            let yields = match state {
+                State::Free => true,
+                // Two ask each other at the same moment. The request of the smaller name stands, on both sides.
+                State::Calling { peer, .. } if *peer == from => {
+                    if *user < from {
+                        return;
+                    }
+                    true
+                }
+                _ => false,
+            };
+            if yields {
+                self.timers.start(Timer::Request, after(now, self.patience.request));
+                send(out, &ToClient::RequestToTalk(Request { peer: from.clone(), chat }));
+                *state = State::Ringing { peer: from, chat };
+            } else {
+                signal(out, user, &from, chat, SignalKind::Unavailable);
+            }
+            return;
+        }
+        if !state.is_about(chat) || state.peer() != Some(&from) {
+            // The chat ended while this was on its way.
+            return;
+        }
+        match (kind, &*state) {
+            (SignalKind::Message(frame), State::Chatting { .. }) => out.push(Output::Send(frame)),
+            (SignalKind::Unavailable, State::Calling { .. }) => {
+                self.free();
+                send(out, &ToClient::UserNotFound(chat));
+            }
+            (SignalKind::Refuse, State::Calling { .. }) => {
+                self.free();
+                send(out, &ToClient::Refuse(chat));
+            }
+            (SignalKind::Accept { key, key_package }, State::Calling { .. }) => {
+                self.timers.stop(Timer::Request);
+                self.timers.start(Timer::Establishment, after(now, self.patience.establishment));
+                *state = State::Establishing { peer: from, chat, side: Side::Caller };
+                send(out, &ToClient::Accept(Accepted { chat, key, key_package }));
+            }
+            (SignalKind::Establish { key, welcome }, State::Establishing { side: Side::Accepter, .. }) => {
+                self.timers.stop(Timer::Establishment);
+                *state = State::Chatting { peer: from, chat };
+                send(out, &ToClient::SessionEstablishment(Established { chat, key, welcome }));
+            }
+            // Whoever goes while being asked was not there to be found.
+            (SignalKind::Close(CloseReason::Left), State::Calling { .. }) => {
+                self.free();
+                send(out, &ToClient::UserNotFound(chat));
+            }
+            (SignalKind::Close(reason), _) => {
+                self.free();
+                send(out, &ToClient::ChatClosed(Close { chat, reason }));
+            }
+            _ => {}
+        }
+    }
+
+    fn undelivered(&mut self, chat: ChatId, why: Undelivered, out: &mut Vec<Output>) {
+        let Phase::LoggedIn { state, .. } = &self.phase else {
+            return;
+        };
+        if !state.is_about(chat) {
+            return;
+        }
+        match (state, why) {
+            (State::Calling { .. }, _) => {
+                self.free();
+                send(out, &ToClient::UserNotFound(chat));
+            }
+            (_, Undelivered::Absent) => {
+                self.free();
+                send(out, &ToClient::ChatClosed(Close { chat, reason: CloseReason::Left }));
+            }
+            (_, Undelivered::Full) => self.close_on_both_sides(CloseReason::Overrun, out),
+        }
+    }
+
+    fn expire(&mut self, timer: Timer, out: &mut Vec<Output>) {
+        match timer {
+            Timer::Login | Timer::Idle => self.end(ServerError::Idle, out),
+            Timer::Refusal => self.end(ServerError::UnknownUser, out),
+            Timer::Request | Timer::Establishment => self.close_on_both_sides(CloseReason::Expired, out),
+        }
+    }
+
+    /// Ends the current chat or request and tells the peer's session alone.
+    fn close(&mut self, reason: CloseReason, out: &mut Vec<Output>) {
+        if let Phase::LoggedIn { user, state } = &self.phase
+            && let (Some(peer), Some(chat)) = (state.peer(), state.chat())
+        {
+            signal(out, user, peer, chat, SignalKind::Close(reason));
+            self.free();
+        }
+    }
+
+    fn close_on_both_sides(&mut self, reason: CloseReason, out: &mut Vec<Output>) {
+        if let Phase::LoggedIn { state, .. } = &self.phase
+            && let Some(chat) = state.chat()
+        {
+            self.close(reason, out);
+            send(out, &ToClient::ChatClosed(Close { chat, reason }));
+        }
+    }
+
+    fn free(&mut self) {
+        self.timers.stop(Timer::Request);
+        self.timers.stop(Timer::Establishment);
+        if let Phase::LoggedIn { state, .. } = &mut self.phase {
+            *state = State::Free;
+        }
+    }
+
+    /// Tells the client why, then leaves.
+    fn end(&mut self, reason: ServerError, out: &mut Vec<Output>) {
+        if !matches!(self.phase, Phase::Ended) {
+            send(out, &ToClient::Error(reason));
+            self.leave(out);
+        }
+    }
+
+    fn leave(&mut self, out: &mut Vec<Output>) {
+        if matches!(self.phase, Phase::Ended) {
+            return;
+        }
+        self.close(CloseReason::Left, out);
+        self.timers.stop_all();
+        self.phase = Phase::Ended;
+        out.push(Output::Disconnect);
+    }
+}
+
+impl State {
+    fn peer(&self) -> Option<&UserName> {
+        match self {
+            Self::Free => None,
+            Self::Calling { peer, .. }
+            | Self::Ringing { peer, .. }
+            | Self::Establishing { peer, .. }
+            | Self::Chatting { peer, .. } => Some(peer),
+        }
+    }
+
+    fn chat(&self) -> Option<ChatId> {
+        match self {
+            Self::Free => None,
+            Self::Calling { chat, .. }
+            | Self::Ringing { chat, .. }
+            | Self::Establishing { chat, .. }
+            | Self::Chatting { chat, .. } => Some(*chat),
+        }
+    }
+
+    fn is_about(&self, chat: ChatId) -> bool {
+        self.chat() == Some(chat)
+    }
+}
+
+fn send(out: &mut Vec<Output>, frame: &ToClient) {
+    // All that a session sends fits a frame: what it passes on came in one that was no shorter by more than a key,
+    // which a package or welcome at the very limit leaves no room for. Such a frame is dropped, and the timer of the
+    // state that waits for it ends the chat.
+    if let Ok(bytes) = frame.encode() {
+        out.push(Output::Send(bytes));
+    }
+}
+
+fn signal(out: &mut Vec<Output>, from: &UserName, to: &UserName, chat: ChatId, kind: SignalKind) {
+    out.push(Output::Signal { to: to.clone(), signal: Signal { from: from.clone(), chat, kind } });
+}
+
+fn after(now: Instant, wait: Duration) -> Instant {
+    now.checked_add(wait).unwrap_or(now)
+}

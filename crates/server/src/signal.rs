@@ -1,0 +1,56 @@
+//! What sessions say to each other.
+
+use bytes::Bytes;
+use protocol::{ChatId, CloseReason, PublicKey, UserName};
+
+/// What one session says to another, through the router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// The user of the session that says it.
+    pub from: UserName,
+    /// The chat that it is about.
+    pub chat: ChatId,
+    /// What is said.
+    pub kind: SignalKind,
+}
+
+/// The kinds of [`Signal`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignalKind {
+    /// The sender's user asks the receiver's to talk.
+    Request {
+        /// The sender's registered key.
+        key: PublicKey,
+    },
+    /// The receiver's request cannot be answered: the sender's user is not free.
+    Unavailable,
+    /// The sender's user refuses the receiver's request.
+    Refuse,
+    /// The sender's user accepts the receiver's request.
+    Accept {
+        /// The sender's registered key.
+        key: PublicKey,
+        /// The key package that the sender's client made.
+        key_package: Bytes,
+    },
+    /// The caller's client lets the accepter's into the group.
+    Establish {
+        /// The caller's registered key.
+        key: PublicKey,
+        /// The welcome that the caller's client made.
+        welcome: Bytes,
+    },
+    /// A whole sealed frame, to be passed on as it is.
+    Message(Bytes),
+    /// The sender's side of the chat, or of the request for it, is over.
+    Close(CloseReason),
+}
+
+/// Why a signal was not put into a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undelivered {
+    /// Nobody of that name is online.
+    Absent,
+    /// The mailbox has no room.
+    Full,
+}

@@ -1,0 +1,125 @@
+use std::{io::Write as _, sync::Arc};
+
+use client::{Account, ErrorCode, Failure};
+use identity::{LockedKey, UserKey, client_config};
+use protocol::{NameError, UserName};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    arguments::{Chat, FaceName},
+    face::{self, Face, Input, Json, Line},
+    password::Source,
+    printable, process,
+    profile::Profile,
+};
+
+/// Logs in and chats, until the user leaves or it cannot go on.
+pub(crate) async fn run(arguments: Chat) -> Result<(), crate::failure::Failure> {
+    process::keep_memory_private();
+    let mut face: Box<dyn Face> = match arguments.face {
+        FaceName::Line => Box::new(Line::new(std::io::stdout())),
+        FaceName::Json => Box::new(Json::new(std::io::stdout())),
+    };
+    let _terminal = process::KeepTerminal::as_it_is();
+    let stop = process::stop_by_signal()?;
+    let result = match prepare(&arguments, &stop).await {
+        Ok(Some(prepared)) => log_in(&mut *face, prepared, &stop).await,
+        Ok(None) => Ok(()),
+        Err(failure) => Err(failure),
+    };
+    result.map_err(|failure| {
+        // Standard error tells it too, and is what is left when standard output is gone.
+        let _ = face.failed(&failure);
+        failure.into()
+    })
+}
+
+/// What a log-in takes, besides the network.
+struct Prepared {
+    account: Account,
+    can_ask_again: bool,
+}
+
+/// Reads the profile and unlocks the key; `None` when told to stop meanwhile.
+async fn prepare(arguments: &Chat, stop: &CancellationToken) -> Result<Option<Prepared>, Failure> {
+    let profile = Profile::read(&arguments.profile)?;
+    let (host, port) = profile.server()?;
+    let source = Source::new(arguments.password_file.as_deref());
+    let user: UserName = arguments.name.as_deref().unwrap_or(profile.name()).parse().map_err(|error| {
+        let code = match error {
+            NameError::Blank => ErrorCode::BlankField,
+            NameError::Bad => ErrorCode::BadName,
+        };
+        Failure::new(code, format_args!("the user name: {error}"))
+    })?;
+    let key = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(None),
+        key = unlock(&profile, source) => Arc::new(key?),
+    };
+    let tls = client_config(&key, profile.roots()?).map_err(|error| Failure::new(ErrorCode::BadFile, error))?;
+    let account = Account { user, key, host, port, tls, pins: Arc::new(profile.pins()) };
+    Ok(Some(Prepared { account, can_ask_again: source.can_ask_again() }))
+}
+
+async fn log_in(face: &mut dyn Face, prepared: Prepared, stop: &CancellationToken) -> Result<(), Failure> {
+    let Prepared { mut account, can_ask_again } = prepared;
+    let mut input = Input::begin();
+    loop {
+        match face::run(face, &mut input, account.clone(), stop).await {
+            Err(failure) if failure.code == ErrorCode::UnknownUser && can_ask_again => {
+                account.user = ask_name_again(&failure, &mut input).await.ok_or(failure)?;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// The user's key, unlocked. At a terminal a mistake can be mended.
+async fn unlock(profile: &Profile, source: Source<'_>) -> Result<UserKey, Failure> {
+    let bad_file = |error| Failure::new(ErrorCode::BadFile, error);
+    let locked = Arc::new(LockedKey::read(&profile.key_path()).map_err(|error| bad_file(error.to_string()))?);
+    loop {
+        let attempt = match source.ask(format!("Password of {}: ", profile.key_path().display())).await {
+            Ok(password) => {
+                let locked = locked.clone();
+                let unlocked = tokio::task::spawn_blocking(move || locked.unlock(password.as_bytes())).await;
+                let unlocked = unlocked.map_err(|error| bad_file(error.to_string()))?;
+                unlocked.map_err(|error| match error {
+                    identity::UnlockError::WrongPassword => Failure::new(ErrorCode::WrongPassword, error),
+                    _ => bad_file(error.to_string()),
+                })
+            }
+            Err(failure) => Err(failure),
+        };
+        match attempt {
+            Err(failure)
+                if source.can_ask_again()
+                    && matches!(failure.code, ErrorCode::WrongPassword | ErrorCode::BlankField) =>
+            {
+                tell(&failure)?;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Another name, from a person who gave one that the server does not know; `None` at the end of input.
+async fn ask_name_again(failure: &Failure, input: &mut Input) -> Option<UserName> {
+    let mut problem = failure.to_string();
+    loop {
+        tell(&Failure::new(failure.code, problem)).ok()?;
+        write!(std::io::stderr(), "User name: ").ok()?;
+        let line = input.next().await?.into_line().ok()?;
+        match line.trim().parse() {
+            Ok(user) => return Some(user),
+            Err(error) => problem = error.to_string(),
+        }
+    }
+}
+
+fn tell(failure: &Failure) -> Result<(), Failure> {
+    writeln!(std::io::stderr(), "{}", printable::line(&failure.message))
+        .map_err(|error| Failure::new(ErrorCode::BadFile, format_args!("standard error cannot be written to: {error}")))
+}
+

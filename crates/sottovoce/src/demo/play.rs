@@ -1,0 +1,134 @@
+use std::{
+    collections::VecDeque,
+    io::{Stdout, Write, stdout},
+};
+
+use client::{Account, Command, Event};
+use rand::rngs::SysRng;
+use rand_core::UnwrapErr;
+use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    face::{Face as _, Line},
+    failure::Failure,
+};
+
+/// Characters of a sealed frame that fit beside the rest on a line of 80.
+const SHOWN: usize = 48;
+
+/// Plays a conversation from log-in to goodbye, and shows what alice, bob and the relay see.
+pub(super) async fn run(alice: Account, bob: Account, mut relay_saw: mpsc::Receiver<String>) -> Result<(), Failure> {
+    let mut alice = Player::new("alice", alice);
+    let mut bob = Player::new("bob  ", bob);
+    let told = |error: std::io::Error| Failure::new(format_args!("nothing can be written to standard output: {error}"));
+
+    bob.until(|event| matches!(event, Event::LoggedIn { .. })).await?;
+    alice.until(|event| matches!(event, Event::LoggedIn { .. })).await?;
+    alice.types("--l").await?;
+    alice.until(|event| matches!(event, Event::Users { .. })).await?;
+    alice.types("--r bob").await?;
+    bob.until(|event| matches!(event, Event::Request { .. })).await?;
+    bob.types("--y").await?;
+    bob.until(|event| matches!(event, Event::ChatStarted { .. })).await?;
+    alice.until(|event| matches!(event, Event::ChatStarted { .. })).await?;
+    // Setting up the chat sent a receipt; what the relay saw up to here is not the message.
+    while relay_saw.try_recv().is_ok() {}
+
+    let mut conversation = VecDeque::from([
+        (true, "Is this line safe?"),
+        (false, "Compare the safety number and see. The relay has neither it nor these words."),
+        (true, "Same here. Meet at nine."),
+    ]);
+    while let Some((by_alice, text)) = conversation.pop_front() {
+        let (speaker, listener) = if by_alice { (&mut alice, &mut bob) } else { (&mut bob, &mut alice) };
+        speaker.types(text).await?;
+        listener.until(|event| matches!(event, Event::Message { .. })).await?;
+        let Some(frame) = relay_saw.recv().await else {
+            return Err(Failure::new("the demo cannot see what its relay sees; please report it"));
+        };
+        show_frame(&frame).map_err(told)?;
+        speaker.until(|event| matches!(event, Event::Delivered { .. })).await?;
+        // The receipt.
+        relay_saw.recv().await;
+    }
+    alice.types("--ex").await?;
+    bob.until(|event| matches!(event, Event::ChatClosed { .. })).await?;
+    alice.ends().await?;
+    bob.types("--ex").await?;
+    bob.ends().await
+}
+
+fn show_frame(hex: &str) -> std::io::Result<()> {
+    // The head of a frame is in clear, and names the chat; what follows is sealed. The end is all ciphertext.
+    let shown = hex.get(hex.len().saturating_sub(SHOWN)..).unwrap_or(hex);
+    writeln!(stdout(), "relay | {} bytes … {shown}", hex.len() / 2)
+}
+
+/// One of the two, with a line face that writes a name before each line.
+struct Player {
+    face: Line<Prefixed>,
+    commands: mpsc::Sender<Command>,
+    events: mpsc::Receiver<Event>,
+    client: JoinHandle<Result<(), client::Failure>>,
+}
+
+impl Player {
+    fn new(name: &'static str, account: Account) -> Self {
+        let (commands, queue) = mpsc::channel(1);
+        let (sender, events) = mpsc::channel(16);
+        let rng = Box::new(UnwrapErr(SysRng));
+        let client = tokio::spawn(client::run(account, rng, queue, sender, CancellationToken::new()));
+        Self { face: Line::new(Prefixed { name, out: stdout(), at_start: true }), commands, events, client }
+    }
+
+    /// Does what the player would by typing `line`, and shows it.
+    async fn types(&mut self, line: &str) -> Result<(), Failure> {
+        writeln!(self.face.out(), "> {line}").map_err(Failure::new)?;
+        let command = Command::parse(line)?;
+        self.commands.send(command).await.map_err(|_| Failure::new("a client of the demo ended before its time"))
+    }
+
+    /// Shows events up to the one that is waited for.
+    async fn until(&mut self, is_awaited: impl Fn(&Event) -> bool) -> Result<(), Failure> {
+        while let Some(event) = self.events.recv().await {
+            self.face.show(&event).map_err(Failure::new)?;
+            if is_awaited(&event) {
+                return Ok(());
+            }
+        }
+        Err(Failure::new("a client of the demo ended before its time"))
+    }
+
+    /// Shows what is left, up to the end.
+    async fn ends(&mut self) -> Result<(), Failure> {
+        while let Some(event) = self.events.recv().await {
+            self.face.show(&event).map_err(Failure::new)?;
+        }
+        Ok((&mut self.client).await.map_err(Failure::new)??)
+    }
+}
+
+/// Writes `name | ` at the start of each line.
+struct Prefixed {
+    name: &'static str,
+    out: Stdout,
+    at_start: bool,
+}
+
+impl Write for Prefixed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if self.at_start {
+                write!(self.out, "{} | ", self.name)?;
+            }
+            self.out.write_all(part)?;
+            self.at_start = part.ends_with(b"\n");
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,96 @@
+//! The faces: how events are shown, and how what was typed is read. All trust checks are the client machine's.
+
+mod input;
+mod json;
+mod line;
+
+use std::io;
+
+use client::{Account, Command, Event, Failure};
+use rand::rngs::SysRng;
+use rand_core::UnwrapErr;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::{
+    input::Input,
+    json::Json,
+    line::Line,
+};
+
+/// Events on their way to the face. A face that does not take them holds the client up, not memory.
+const MAX_UNSHOWN: usize = 64;
+
+/// A way to show events and to read what was typed.
+pub(crate) trait Face: Send {
+    /// Shows an event, at once.
+    fn show(&mut self, event: &Event) -> io::Result<()>;
+    /// Reads a line that was typed; nothing comes of an empty one.
+    fn read(&mut self, line: &str) -> Result<Option<Command>, Failure>;
+    /// Shows what can be typed.
+    fn help(&mut self) -> io::Result<()>;
+    /// Tells why the program ends, besides the line on standard error.
+    fn failed(&mut self, failure: &Failure) -> io::Result<()>;
+}
+
+/// Runs one log-in of a client between `input` and `face`, to its end.
+///
+/// # Errors
+/// The failure that ended the client, not yet told by the face.
+pub(crate) async fn run(
+    face: &mut dyn Face,
+    input: &mut Input,
+    account: Account,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let (commands, queue) = mpsc::channel(1);
+    let (sender, mut events) = mpsc::channel(MAX_UNSHOWN);
+    let driver = tokio::spawn(client::run(account, Box::new(UnwrapErr(SysRng)), queue, sender, stop.clone()));
+    // Dropped when the input has ended, which the client takes for an exit.
+    let mut commands = Some(commands);
+    let mut pending: Option<Command> = None;
+    let mut has_input = true;
+    loop {
+        tokio::select! {
+            biased;
+            event = events.recv() => match event {
+                Some(event) => face.show(&event).map_err(no_output)?,
+                None => break,
+            },
+            permit = reserve(commands.as_ref()), if pending.is_some() => {
+                if let (Some(permit), Some(command)) = (permit, pending.take()) {
+                    permit.send(command);
+                }
+            }
+            typed = input.next(), if pending.is_none() && has_input => {
+                let read = match typed {
+                    None => {
+                        has_input = false;
+                        Ok(None)
+                    }
+                    Some(typed) => typed.into_line().and_then(|line| face.read(&line)),
+                };
+                match read {
+                    Ok(Some(Command::Help)) => face.help().map_err(no_output)?,
+                    Ok(command) => pending = command,
+                    Err(failure) => face.show(&failure.into()).map_err(no_output)?,
+                }
+            }
+        }
+        if !has_input && pending.is_none() {
+            commands = None;
+        }
+    }
+    match driver.await {
+        Ok(result) => result,
+        Err(error) => Err(Failure::new(client::ErrorCode::Protocol, format_args!("this program failed ({error}); please report it"))),
+    }
+}
+
+async fn reserve(commands: Option<&mpsc::Sender<Command>>) -> Option<mpsc::Permit<'_, Command>> {
+    commands?.reserve().await.ok()
+}
+
+fn no_output(error: io::Error) -> Failure {
+    Failure::new(client::ErrorCode::BadFile, format_args!("nothing can be written to standard output: {error}"))
+}

@@ -1,0 +1,132 @@
+use std::io::{self, Write};
+
+use client::{Command, Ending, Event, Failure, RequestEnding};
+use identity::Trust;
+
+use super::Face;
+use crate::printable::{line, lines};
+
+/// Plain lines: `* ` before what the program says, `! ` before what went wrong, and before a message the name of who
+/// said it. Nothing is shown by colour or by place, so it reads aloud and pipes well.
+pub(crate) struct Line<W> {
+    out: W,
+    last_sent: Option<u64>,
+}
+
+impl<W: Write + Send> Line<W> {
+    /// Writes to `out`.
+    pub(crate) fn new(out: W) -> Self {
+        Self { out, last_sent: None }
+    }
+
+    /// Where it writes.
+    pub(crate) fn out(&mut self) -> &mut W {
+        &mut self.out
+    }
+
+    /// Says something of the program's own.
+    pub(crate) fn say(&mut self, what: std::fmt::Arguments<'_>) -> io::Result<()> {
+        writeln!(self.out, "* {}", line(&what.to_string()))?;
+        self.out.flush()
+    }
+
+    fn message(&mut self, from: &str, text: &str) -> io::Result<()> {
+        // Each line of a message bears its author, so that no line of it can pass for the program's or another's.
+        for part in lines(text) {
+            writeln!(self.out, "{}: {part}", line(from))?;
+        }
+        self.out.flush()
+    }
+}
+
+impl<W: Write + Send> Face for Line<W> {
+    fn show(&mut self, event: &Event) -> io::Result<()> {
+        match event {
+            Event::LoggedIn { user, server, group, .. } => {
+                self.say(format_args!("logged in to {server} as {user} ({group}); /help lists what you can type"))
+            }
+            Event::Users { users, more: false } if users.is_empty() => self.say(format_args!("nobody else is online")),
+            Event::Users { users, more } => {
+                let last = users.last().map_or("", String::as_str);
+                self.say(format_args!("online: {}", users.join(" ")))?;
+                if *more { self.say(format_args!("there are more: /list START, for names that begin with START, after {last}")) } else { Ok(()) }
+            }
+            Event::Request { from } => self.say(format_args!("{from} asks to talk: --y accepts, --n refuses")),
+            Event::Calling { peer } => self.say(format_args!("asking {peer} to talk; --n takes it back")),
+            Event::Refused { peer } => self.say(format_args!("{peer} refused to talk")),
+            Event::UserNotFound { peer } => {
+                self.say(format_args!("user not found: {peer} is unknown, not online, or busy"))
+            }
+            Event::RequestEnded { peer, reason } => match reason {
+                RequestEnding::Expired => self.say(format_args!("the request between you and {peer} was not answered in time")),
+                RequestEnding::CalledOff => self.say(format_args!("the request between you and {peer} was taken back")),
+                RequestEnding::Lost => self.say(format_args!("the request between you and {peer} ended with the connection")),
+            },
+            Event::ChatStarted { peer, safety_number, trust, .. } => {
+                self.last_sent = None;
+                let trust = match trust {
+                    Trust::New => "first chat: the key is now pinned; compare the safety number by another way",
+                    Trust::Pinned => "the same key as before, not verified: compare the safety number by another way",
+                    Trust::Verified => "the key that you verified",
+                };
+                self.say(format_args!("you talk to {peer}: {trust}"))?;
+                self.say(format_args!("safety number: {safety_number}"))
+            }
+            Event::Message { from, text, .. } => self.message(from, text.as_str()),
+            Event::Sent { n } => {
+                self.last_sent = Some(*n);
+                Ok(())
+            }
+            Event::Delivered { n } if self.last_sent == Some(*n) => self.say(format_args!("delivered")),
+            Event::Delivered { .. } => Ok(()),
+            Event::PeerBehind { peer } => {
+                self.say(format_args!("{peer} is behind: what you say waits until {peer} has more of it"))
+            }
+            Event::PeerCaughtUp { peer } => self.say(format_args!("{peer} has caught up")),
+            Event::Renewed { epoch } => self.say(format_args!("keys renewed ({epoch})")),
+            Event::ChatClosed { peer, reason, undelivered } => {
+                match reason {
+                    Ending::Goodbye => self.say(format_args!("the chat with {peer} ended with a goodbye"))?,
+                    Ending::Lost => self.say(format_args!("the chat with {peer} is lost: the connection ended without a goodbye"))?,
+                    Ending::Error => self.say(format_args!("the chat with {peer} ended because something was not right"))?,
+                }
+                match undelivered {
+                    0 => Ok(()),
+                    1 => self.say(format_args!("your last message was not confirmed and may be lost")),
+                    many => self.say(format_args!("your last {many} messages were not confirmed and may be lost")),
+                }
+            }
+            Event::LoggedOut => self.say(format_args!("logged out")),
+            Event::Error { message, .. } => {
+                writeln!(self.out, "! {}", line(message))?;
+                self.out.flush()
+            }
+        }
+    }
+
+    fn read(&mut self, line: &str) -> Result<Option<Command>, Failure> {
+        if line.is_empty() { Ok(None) } else { Command::parse(line).map(Some) }
+    }
+
+    fn help(&mut self) -> io::Result<()> {
+        client::HELP.lines().try_for_each(|help| self.say(format_args!("{help}")))
+    }
+
+    fn failed(&mut self, _: &Failure) -> io::Result<()> {
+        // Standard error says it; a person sees both.
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_cannot_pass_for_the_program() {
+        let mut out = Vec::new();
+        let text = "hi\n* logged out\x1b[2J\n! \u{202e}".to_owned().try_into().unwrap();
+        Line::new(&mut out).show(&Event::Message { from: "bob".into(), text, n: 0 }).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "bob: hi\nbob: * logged out[2J\nbob: ! \n");
+    }
+}

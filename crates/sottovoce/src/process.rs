@@ -1,0 +1,64 @@
+//! What the process asks of the system.
+
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    termios::{OptionalActions, Termios, tcgetattr, tcsetattr},
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+
+/// Keeps memory with keys and messages in it from being written to disk by a crash, or read by another process of the
+/// same user. Best effort: a system that refuses is no reason not to chat.
+pub(crate) fn keep_memory_private() {
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
+/// Takes as many file descriptors as the system allows: each connection needs one.
+pub(crate) fn take_all_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).is_err() {
+        tracing::debug!("the limit of open files stays as it is");
+    }
+}
+
+/// Leaves the terminal as it was found, also when the program ends while a prompt has turned the echo off.
+pub(crate) struct KeepTerminal(Option<Termios>);
+
+impl KeepTerminal {
+    /// Remembers how the terminal is set, if there is one.
+    pub(crate) fn as_it_is() -> Self {
+        Self(tcgetattr(std::io::stdin()).ok())
+    }
+}
+
+impl Drop for KeepTerminal {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // A terminal that is gone needs no restoring.
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
+        }
+    }
+}
+
+/// A token that the first signal to end (SIGINT, SIGTERM or SIGHUP) cancels.
+pub(crate) fn stop_by_signal() -> Result<CancellationToken, Failure> {
+    let stop = CancellationToken::new();
+    let listen = |kind| signal(kind).map_err(|error| Failure::new(format_args!("the system gives no signals ({error})")));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hang_up = listen(SignalKind::hangup())?;
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+        token.cancel();
+    });
+    Ok(stop)
+}

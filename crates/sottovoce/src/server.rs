@@ -1,0 +1,120 @@
+//! What an operator does: set up, run, and say who may log in.
+
+use std::{
+    io::{Read as _, Write as _, stdin, stdout},
+    path::Path,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use ::server::{Server, config::Config, directory::Directory, setup};
+use identity::{parse_public_line, public_line};
+use protocol::PublicKey;
+
+use crate::{
+    arguments::{Server as Command, User},
+    failure::Failure,
+    process,
+};
+
+/// Bytes of the longest file that is read for a public key; a line has some hundred.
+const MAX_KEY_FILE: u64 = 64 * 1024;
+
+/// `sottovoce server …`
+pub(crate) async fn administer(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Init { dir, host, cert, cert_key } => {
+            let written = setup::init(&dir, &host, cert.zip(cert_key), now()).await?;
+            for path in written {
+                print(format_args!("made {}", path.display()))?;
+            }
+            print(format_args!("next: sottovoce user add NAME --dir {} < key.pub", dir.display()))?;
+            print(format_args!("      sottovoce server run --dir {}", dir.display()))
+        }
+        Command::Run { dir, listen } => {
+            let mut config = Config::load(&setup::config_path(&dir))?;
+            config.listen = listen.unwrap_or(config.listen);
+            log(&config.log)?;
+            process::take_all_descriptors();
+            let stop = process::stop_by_signal()?;
+            let server = open(&dir, config).await?;
+            let address = server.local_addr().map_err(|error| Failure::new(format_args!("no address: {error}")))?;
+            print(format_args!("listening on {address}"))?;
+            server.run(stop).await;
+            Ok(())
+        }
+    }
+}
+
+/// `sottovoce user …`
+pub(crate) async fn register(command: User) -> Result<(), Failure> {
+    match command {
+        User::Add { name, dir, key } => {
+            let key = read_key(&key)?;
+            directory(&dir).await?.add(&name, &key).await?;
+            print(format_args!("{name} may log in now"))
+        }
+        User::List { dir } => {
+            let users = directory(&dir).await?.list().await?;
+            users.iter().try_for_each(|(name, key)| print(format_args!("{}", public_line(key, name.as_str()))))
+        }
+        User::Remove { name, dir } => {
+            directory(&dir).await?.remove(&name).await?;
+            print(format_args!("{name} is removed"))
+        }
+        User::Replace { name, dir, key } => {
+            let key = read_key(&key)?;
+            directory(&dir).await?.replace(&name, &key).await?;
+            print(format_args!("{name} has the new key"))
+        }
+    }
+}
+
+/// The server of `dir`, listening.
+pub(crate) async fn open(dir: &Path, config: Config) -> Result<Server, Failure> {
+    let read = |path: std::path::PathBuf| {
+        std::fs::read(&path).map_err(|error| {
+            Failure::new(format_args!("{} cannot be read: {error}; `sottovoce server init` makes it", path.display()))
+        })
+    };
+    let key = zeroize::Zeroizing::new(read(setup::key_path(dir))?);
+    let tls = identity::server_config(&read(setup::certificate_path(dir))?, &key)?;
+    let listen = config.listen;
+    let bound = Server::bind(config, Arc::clone(&tls), directory(dir).await?).await;
+    bound.map_err(|error| Failure::new(format_args!("cannot listen on {listen}: {error}; choose another with --listen")))
+}
+
+async fn directory(dir: &Path) -> Result<Directory, Failure> {
+    Ok(Directory::open(&setup::directory_path(dir)).await?)
+}
+
+fn read_key(path: &Path) -> Result<PublicKey, Failure> {
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        stdin().take(MAX_KEY_FILE).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(MAX_KEY_FILE).read_to_string(&mut text))
+    };
+    read.map_err(|error| Failure::new(format_args!("{} cannot be read: {error}", path.display())))?;
+    Ok(parse_public_line(&text)?)
+}
+
+/// Logs to standard error, as finely as `filter` says.
+fn log(filter: &str) -> Result<(), Failure> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|error| Failure::new(format_args!("server.toml: log = {filter:?} is no filter: {error}")))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    Ok(())
+}
+
+fn print(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+    let mut out = stdout();
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::new(format_args!("nothing can be written to standard output: {error}")))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a certificate's time begins with the clock's")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
