@@ -2,7 +2,8 @@ use std::{future::Future, pin::Pin, time::{Duration, Instant}};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt as _};
-use protocol::Machine as _;
+use identity::PinFile;
+use protocol::{Machine as _, ServerName};
 use rustls::pki_types::CertificateDer;
 use tokio::{
     io::{ReadHalf, WriteHalf},
@@ -147,7 +148,7 @@ impl Driver {
             }
             Output::CheckServerName(name) => {
                 let link = self.link.as_ref()?;
-                Some(Input::ServerNameChecked(identity::certificate_bears(&link.certificate, &name)))
+                Some(Input::ServerNameChecked(check_server_name(&link.certificate, &self.account.pins, &name)))
             }
             Output::LookUpPin(user, server) => Some(match self.account.pins.get(&user, &server) {
                 Ok(pin) => Input::Pin(pin),
@@ -188,6 +189,26 @@ impl Link {
         drop(self.unsent);
         // What cannot leave in time is lost with the connection; the user has been told what is undelivered.
         let _ = timeout(FAREWELL, self.writer).await;
+    }
+}
+
+/// Whether the server may call itself `name`. A certificate can bear several names, and under another name a server
+/// could hand out other keys for people whose keys are pinned: so a profile with pins keeps to the name they stand under.
+fn check_server_name(certificate: &CertificateDer<'_>, pins: &PinFile, name: &ServerName) -> Result<(), Failure> {
+    if !identity::certificate_bears(certificate, name) {
+        let message = "the server gives itself a name that its certificate does not bear; ask its operator";
+        return Err(Failure::new(ErrorCode::UntrustedServer, message));
+    }
+    let pinned = pins.list().map_err(|error| Failure::new(ErrorCode::BadFile, error))?;
+    match pinned.first() {
+        Some((_, before, _)) if !pinned.iter().any(|(_, server, _)| server == name) => Err(Failure::new(
+            ErrorCode::UntrustedServer,
+            format!(
+                "this profile's pins are of people on {before}, and the server now calls itself {name}; ask its \
+                 operator, and if that is so, `sottovoce pins forget` each of them"
+            ),
+        )),
+        _ => Ok(()),
     }
 }
 

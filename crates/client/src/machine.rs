@@ -47,8 +47,8 @@ pub enum Input {
     },
     /// The connection could not be made.
     NotConnected(Failure),
-    /// The answer to [`Output::CheckServerName`]: whether the name stands on the certificate of the connection.
-    ServerNameChecked(bool),
+    /// The answer to [`Output::CheckServerName`]: an error when the server may not call itself that.
+    ServerNameChecked(Result<(), Failure>),
     /// The answer to [`Output::LookUpPin`].
     Pin(Option<Pin>),
     /// The server sent a frame.
@@ -171,10 +171,14 @@ impl Machine for Client {
             }
             Input::Connected { negotiated } => self.connected(negotiated, now, out),
             Input::NotConnected(failure) | Input::FileFailed(failure) => self.fail(failure, out),
-            Input::ServerNameChecked(certified) => self.server_name_checked(certified, now, out),
+            Input::ServerNameChecked(checked) => self.server_name_checked(checked, now, out),
             Input::Pin(pin) => self.pin(pin, now, out),
             Input::Frame(frame) => self.frame(&frame, now, out),
-            Input::Lost => self.lost("the connection to the server ended", out),
+            Input::Lost if matches!(self.phase, Phase::LoggingIn { .. } | Phase::Online { .. }) => {
+                self.lost("the connection to the server ended", out);
+            }
+            // A connection that was ended from here, to come back or not.
+            Input::Lost => {}
             Input::Command(command) => self.command(command, now, out),
             Input::Tick => {}
         }
@@ -195,13 +199,12 @@ impl Client {
         send(out, &ToServer::Login(self.user.clone()));
     }
 
-    fn server_name_checked(&mut self, certified: bool, now: Instant, out: &mut Vec<Output>) {
+    fn server_name_checked(&mut self, checked: Result<(), Failure>, now: Instant, out: &mut Vec<Output>) {
         let Phase::LoggingIn { negotiated, claimed: Some(server) } = &self.phase else {
             return;
         };
-        if !certified {
-            let message = "the server gives itself a name that its certificate does not bear; ask its operator";
-            return self.fail(Failure::new(ErrorCode::UntrustedServer, message), out);
+        if let Err(failure) = checked {
+            return self.fail(failure, out);
         }
         out.push(Output::Event(Event::LoggedIn {
             user: self.user.to_string(),

@@ -58,9 +58,9 @@ const VALID_FOR: Duration = Duration::from_secs(3653 * 24 * 60 * 60);
 /// How long before `now` they begin to be valid, for clients whose clocks are slow.
 const VALID_SINCE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Makes an authority that can vouch for `host` and nobody else: its certificate says so (name constraints, RFC 5280
-/// section 4.2.1.10), so that users who put it among their system's roots risk nothing. Valid for ten years from a
-/// day before `now`.
+/// Makes an authority that can vouch for the TLS server `host` and no other: its certificate says so (name constraints
+/// and extended key usage, RFC 5280 sections 4.2.1.10 and 4.2.1.12), so that whoever steals its key gains nothing
+/// against other sites from users who put it among their system's roots. Valid for ten years from a day before `now`.
 ///
 /// Keys are ECDSA on P-256, which every TLS library and every tool for certificates takes; many still refuse Ed25519
 /// in X.509, RFC 8410 notwithstanding.
@@ -72,6 +72,7 @@ pub fn make_authority(host: &ServerName, now: SystemTime) -> Result<Authority, C
     (params.not_before, params.not_after) = validity(now)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.name_constraints = Some(only(&subjects(host)?));
 
     let key = Zeroizing::new(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?);

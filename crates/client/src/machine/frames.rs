@@ -81,17 +81,21 @@ impl Client {
                 out.push(Output::Event(Event::Request { from: peer.to_string() }));
                 self.set(State::Ringing { peer, chat });
             }
-            // Each asked the other: both have said yes.
-            State::Calling { peer: called, .. } if called == peer => {
+            // One's own request was late: the server had passed this one on. It may not have seen the end of this one
+            // when one's own came, and then holds that, so it is told to let go.
+            State::Calling { peer: called, chat: own } => {
+                send(out, &ToServer::ChatClosed(Close { chat: own, reason: CloseReason::CalledOff }));
+                let is_mutual = called == peer;
+                if !is_mutual {
+                    let message = format!("{called} was not asked to talk: {peer} asked you first");
+                    error(out, ErrorCode::Busy, message);
+                    out.push(Output::Event(Event::Request { from: peer.to_string() }));
+                }
                 self.set(State::Ringing { peer, chat });
-                self.accept(now, out);
-            }
-            // A server that has passed on a request never takes one after it, so the call came too late there.
-            State::Calling { peer: called, .. } => {
-                let message = format!("{called} was not asked to talk: {peer} asked you first");
-                error(out, ErrorCode::Busy, message);
-                out.push(Output::Event(Event::Request { from: peer.to_string() }));
-                self.set(State::Ringing { peer, chat });
+                if is_mutual {
+                    // Each asked the other: both have said yes.
+                    self.accept(now, out);
+                }
             }
             other => {
                 self.set(other);
@@ -141,9 +145,6 @@ impl Client {
                 let Some(peer) = self.take().peer().map(ToString::to_string) else {
                     return;
                 };
-                if reason == CloseReason::Busy {
-                    return error(out, ErrorCode::Busy, format!("{peer} was not asked: another request was first"));
-                }
                 let reason = match reason {
                     CloseReason::Expired => RequestEnding::Expired,
                     CloseReason::CalledOff => RequestEnding::CalledOff,

@@ -22,6 +22,16 @@ fn measure() {
     let mut rng = rng(1);
     let invite = micros(500, || Invitation::new(&bob, &mut rng).unwrap());
     let (_, package) = Invitation::new(&bob, &mut rng).unwrap();
+    let (mut chat, welcome) = Chat::create(&alice, CHAT, bob.member(), &package, &mut rng).unwrap();
+    let short = chat.seal(&crate::common::header(0, 0), &text("hello"), &mut rng).unwrap();
+    let long = chat.seal(&crate::common::header(0, 0), &text(&"x".repeat(16_384)), &mut rng).unwrap();
+    println!(
+        "bytes: package {}, welcome {}, short text {}, longest {}",
+        package.len(),
+        welcome.len(),
+        short.len(),
+        long.len()
+    );
     let create = micros(500, || Chat::create(&alice, CHAT, bob.member(), &package, &mut rng).unwrap());
     let whole = micros(500, || {
         let (invitation, package) = Invitation::new(&bob, &mut rng).unwrap();

@@ -80,6 +80,7 @@ fn a_package_with_other_properties_is_refused() {
     let provider = Provider::new().unwrap();
     let own = mallory();
     let odd = [
+        package().mark_as_last_resort(),
         package().leaf_node_capabilities(Capabilities::default()),
         package().leaf_node_capabilities(with_extension(ExtensionType::Unknown(0xf042))),
         package().leaf_node_capabilities(with_extension(ExtensionType::LastResort)).mark_as_last_resort(),

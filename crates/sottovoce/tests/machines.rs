@@ -1,0 +1,423 @@
+//! The stories as tables, over both pure machines wired back to back; tampering; replay; and random users.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "a test may panic"
+)]
+
+mod relay;
+
+use std::time::Duration;
+
+use client::{Event, Input};
+use identity::UserKey;
+use proptest::prelude::*;
+use protocol::Machine as _;
+use relay::{Relay, Way};
+
+/// An event in short: its name, and what tells it from another of that name.
+fn short(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::LoggedIn { user, .. } => format!("logged_in {user}"),
+        Event::Users { users, .. } => format!("users {}", users.join(",")),
+        Event::Request { from } => format!("request {from}"),
+        Event::Calling { peer } => format!("calling {peer}"),
+        Event::Refused { peer } => format!("refused {peer}"),
+        Event::UserNotFound { peer } => format!("user_not_found {peer}"),
+        Event::RequestEnded { peer, reason } => format!("request_ended {peer} {reason:?}"),
+        Event::ChatStarted { peer, trust, .. } => format!("chat_started {peer} {trust}"),
+        Event::Message { from, text, .. } => format!("message {from} {}", text.as_str()),
+        Event::ChatClosed { peer, reason, .. } => format!("chat_closed {peer} {reason:?}"),
+        Event::LoggedOut => "logged_out".to_owned(),
+        Event::Error { code, .. } => format!("error {}", code.as_str()),
+        Event::Renewed { epoch } => format!("renewed {epoch}"),
+        Event::Sent { .. } | Event::Delivered { .. } | Event::PeerBehind { .. } | Event::PeerCaughtUp { .. } => return None,
+    })
+}
+
+/// Who types what, and what everybody is told of it, in any order of people.
+type Story<'a> = &'a [(&'a str, &'a str, &'a [&'a str])];
+
+fn tell(relay: &mut Relay, story: Story<'_>) {
+    for (who, line, expected) in story {
+        match line.strip_prefix("wait ") {
+            Some(seconds) => relay.wait(Duration::from_secs(seconds.parse().unwrap())),
+            None => {
+                relay.types(relay.index(who), line);
+                relay.settle();
+                // Long enough for receipts, which wait a moment for a message that could carry them.
+                relay.wait(Duration::from_millis(25));
+            }
+        }
+        let mut told = Vec::new();
+        for user in 0..relay.users.len() {
+            let name = relay.users[user].name.clone();
+            told.extend(relay.news(user).iter().filter_map(short).map(|event| format!("{name}: {event}")));
+        }
+        let mut expected: Vec<_> = expected.iter().map(|line| (*line).to_owned()).collect();
+        told.sort();
+        expected.sort();
+        assert_eq!(told, expected, "after {who} typed {line:?}");
+    }
+}
+
+fn logged_in(names: &[&str]) -> Relay {
+    let mut relay = Relay::new(names);
+    relay.everybody_logs_in();
+    for user in 0..names.len() {
+        let news = relay.news(user);
+        assert_eq!(news.iter().filter_map(short).collect::<Vec<_>>(), [format!("logged_in {}", names[user])]);
+    }
+    relay
+}
+
+#[test]
+fn the_whole_story() {
+    let mut relay = logged_in(&["alice", "bob", "carol"]);
+    tell(
+        &mut relay,
+        &[
+            ("alice", "--l", &["alice: users bob,carol"]),
+            ("alice", "--r dave", &["alice: calling dave", "alice: user_not_found dave"]),
+            ("alice", "--r alice", &["alice: calling alice", "alice: user_not_found alice"]),
+            ("alice", "hello?", &["alice: error not_in_chat"]),
+            ("alice", "--y", &["alice: error not_in_chat"]),
+            ("alice", "--r bob", &["alice: calling bob", "bob: request alice"]),
+            ("alice", "--r carol", &["alice: error busy"]),
+            ("carol", "--r bob", &["carol: calling bob", "carol: user_not_found bob"]),
+            ("carol", "--r alice", &["carol: calling alice", "carol: user_not_found alice"]),
+            ("bob", "--n", &["alice: refused bob"]),
+            ("alice", "--r bob", &["alice: calling bob", "bob: request alice"]),
+            ("alice", "--n", &["alice: request_ended bob CalledOff", "bob: request_ended alice CalledOff"]),
+            ("alice", "--r bob", &["alice: calling bob", "bob: request alice"]),
+            ("bob", "--y", &["alice: chat_started bob new", "bob: chat_started alice new"]),
+            ("bob", "--r carol", &["bob: error busy"]),
+            ("carol", "--r bob", &["carol: calling bob", "carol: user_not_found bob"]),
+            ("alice", "hello", &["bob: message alice hello"]),
+            ("bob", "hello yourself", &["alice: message bob hello yourself"]),
+            ("bob", "/leave", &[
+                "bob: chat_closed alice Goodbye",
+                "bob: logged_out",
+                "bob: logged_in bob",
+                "alice: chat_closed bob Goodbye",
+            ]),
+            ("bob", "--r alice", &["bob: calling alice", "alice: request bob"]),
+            ("alice", "--y", &["alice: chat_started bob pinned", "bob: chat_started alice pinned"]),
+            ("alice", "--ex", &["alice: chat_closed bob Goodbye", "alice: logged_out", "bob: chat_closed alice Goodbye"]),
+            ("bob", "--r carol", &["bob: calling carol", "carol: request bob"]),
+            ("carol", "--y", &["bob: chat_started carol new", "carol: chat_started bob new"]),
+        ],
+    );
+    assert!(relay.users[0].quit);
+}
+
+#[test]
+fn a_request_without_an_answer_ends_for_both() {
+    let mut relay = logged_in(&["alice", "bob"]);
+    tell(
+        &mut relay,
+        &[
+            ("alice", "--r bob", &["alice: calling bob", "bob: request alice"]),
+            ("", "wait 59", &[]),
+            ("", "wait 1", &["alice: request_ended bob Expired", "bob: request_ended alice Expired"]),
+            ("bob", "--r alice", &["bob: calling alice", "alice: request bob"]),
+        ],
+    );
+}
+
+#[test]
+fn keys_are_renewed_in_turns_by_time_and_by_messages() {
+    let mut relay = logged_in(&["alice", "bob"]);
+    tell(
+        &mut relay,
+        &[
+            ("alice", "--r bob", &["alice: calling bob", "bob: request alice"]),
+            ("bob", "--y", &["alice: chat_started bob new", "bob: chat_started alice new"]),
+            ("", "wait 29", &[]),
+            ("", "wait 1", &["alice: renewed 2", "bob: renewed 2"]),
+            ("", "wait 30", &["alice: renewed 3", "bob: renewed 3"]),
+        ],
+    );
+    for n in 0..50 {
+        relay.types(0, &format!("message {n}"));
+        relay.settle();
+    }
+    let told: Vec<_> = relay.news(1).iter().filter_map(short).collect();
+    assert_eq!(told.iter().filter(|event| event.starts_with("message")).count(), 50);
+    assert_eq!(told.last().map(String::as_str), Some("renewed 4"));
+}
+
+#[test]
+fn all_messages_of_a_burst_arrive_in_order_though_the_window_is_smaller() {
+    let mut relay = logged_in(&["alice", "bob"]);
+    relay.types(0, "--r bob");
+    relay.settle();
+    relay.types(1, "--y");
+    relay.settle();
+    relay.news(1);
+    for n in 0..500 {
+        assert!(n < 400 || relay.users[0].client.is_ready() || n >= 512, "the client takes what it has room for");
+        relay.types(0, &format!("{n}"));
+    }
+    assert!(relay.ways().len() <= 1, "nothing has been taken on yet");
+    relay.settle();
+    relay.wait(Duration::from_secs(1));
+    let texts: Vec<_> = relay.news(1).iter().filter_map(|event| match event {
+        Event::Message { text, .. } => Some(text.as_str().parse::<usize>().unwrap()),
+        _ => None,
+    }).collect();
+    assert_eq!(texts, (0..500).collect::<Vec<_>>());
+    let news = relay.news(0);
+    let last_sent = news.iter().filter_map(|event| if let Event::Sent { n } = event { Some(*n) } else { None }).max();
+    let last_delivered = news.iter().filter_map(|event| if let Event::Delivered { n } = event { Some(*n) } else { None }).max();
+    assert_eq!(last_sent, last_delivered);
+}
+
+#[test]
+fn a_changed_key_stops_the_chat_before_a_word_whoever_asks() {
+    for (caller, accepter) in [(0, 1), (1, 0)] {
+        let mut relay = logged_in(&["alice", "bob"]);
+        let key = UserKey::from_seed(&[99; 32]).public();
+        let bob = relay.users[1].name.clone();
+        relay.users[0].pins.insert(bob, identity::Pin { key, verified: false });
+        let (asks, accepts) = (relay.users[caller].name.to_string(), relay.users[accepter].name.to_string());
+        tell(
+            &mut relay,
+            &[
+                (&asks, &format!("--r {accepts}"), &[&format!("{asks}: calling {accepts}"), &format!("{accepts}: request {asks}")]),
+                (&accepts, "--y", &["alice: error key_changed", "bob: chat_closed alice Error"]),
+                ("alice", "still free?", &["alice: error not_in_chat"]),
+            ],
+        );
+        assert!(!relay.users[0].outputs.iter().any(is_message), "nothing was sealed");
+    }
+}
+
+fn is_message(output: &client::Output) -> bool {
+    matches!(output, client::Output::Send(frame) if frame.first() == Some(&5))
+}
+
+#[test]
+fn tampering_between_the_two_ends_the_chat_and_delivers_nothing_false() {
+    for way in ["flip", "drop", "reflect", "forge-ack"] {
+        let mut relay = in_a_chat();
+        relay.types(0, "one");
+        relay.types(0, "two");
+        while relay.take_on(Way::ToServer(0)) {}
+        while relay.take_on(Way::ToSession(1)) {}
+        match way {
+            "flip" => relay.tamper(1, |frame| *frame.last_mut().unwrap() ^= 1),
+            "drop" => relay.lose(1),
+            // The header's ack: one more than was ever sent.
+            "forge-ack" => relay.tamper(1, |frame| frame[33] ^= 1),
+            _ => {
+                let own = relay.users[1].outputs.iter().rev().find(|output| is_message(output)).cloned();
+                let Some(client::Output::Send(own)) = own else { panic!("bob has sent a receipt") };
+                relay.tamper(1, |frame| *frame = own.to_vec());
+            }
+        }
+        relay.settle();
+        let bob: Vec<_> = relay.news(1).iter().filter_map(short).collect();
+        assert_eq!(bob, ["error protocol", "chat_closed alice Error"], "{way}");
+        assert_eq!(relay.news(0).iter().filter_map(short).collect::<Vec<_>>(), ["chat_closed bob Error"], "{way}");
+    }
+}
+
+#[test]
+fn a_counted_frame_that_is_repeated_is_seen_once() {
+    let mut relay = in_a_chat();
+    relay.types(0, "once");
+    while relay.take_on(Way::ToServer(0)) {}
+    while relay.take_on(Way::ToSession(1)) {}
+    relay.repeat(1);
+    relay.settle();
+    assert_eq!(relay.news(1).iter().filter_map(short).collect::<Vec<_>>(), ["message alice once"]);
+}
+
+#[test]
+fn a_lost_connection_is_told_apart_from_a_goodbye() {
+    let mut relay = in_a_chat();
+    relay.input(0, Input::Lost);
+    relay.settle();
+    assert_eq!(relay.news(1).iter().filter_map(short).collect::<Vec<_>>(), ["chat_closed alice Lost"]);
+    let mut relay = in_a_chat();
+    relay.types(0, "said before");
+    relay.types(0, "--ex");
+    relay.settle();
+    relay.wait(Duration::from_millis(25));
+    assert_eq!(
+        relay.news(1).iter().filter_map(short).collect::<Vec<_>>(),
+        ["message alice said before", "chat_closed alice Goodbye"]
+    );
+}
+
+#[test]
+fn a_recording_replays_to_the_same_outputs_byte_for_byte() {
+    let mut relay = in_a_chat();
+    for n in 0..60 {
+        relay.types(n % 2, "words");
+        relay.settle();
+    }
+    relay.wait(Duration::from_secs(40));
+    relay.types(0, "--ex");
+    relay.settle();
+    for user in &relay.users {
+        let mut again = user.client_again();
+        let replayed = user.recording.replay(&mut again, relay.start + Duration::from_secs(5));
+        assert_eq!(replayed, user.outputs, "{}", user.name);
+        assert!(replayed.iter().filter(|output| is_message(output)).count() > 30);
+    }
+}
+
+fn in_a_chat() -> Relay {
+    let mut relay = logged_in(&["alice", "bob"]);
+    relay.types(0, "--r bob");
+    relay.settle();
+    relay.types(1, "--y");
+    relay.settle();
+    relay.news(0);
+    relay.news(1);
+    relay
+}
+
+/// Found by the random test below: the caller's end of a request and one's own request crossed, and the server went on
+/// calling for a client that had long let go.
+#[test]
+fn a_request_that_crosses_the_end_of_the_peers_request_leaves_nobody_calling() {
+    let mut relay = logged_in(&["alice", "bob"]);
+    relay.types(0, "--r bob");
+    relay.types(0, "/leave");
+    while relay.take_on(Way::ToSession(1)) {}
+    relay.take_on(Way::ToServer(0));
+    relay.take_on(Way::ToClient(0));
+    relay.types(1, "--r alice");
+    relay.settle();
+    relay.news(0);
+    tell(
+        &mut relay,
+        &[
+            ("bob", "still free?", &["bob: calling alice", "bob: chat_closed alice Lost", "bob: error not_in_chat"]),
+            ("bob", "--r alice", &["bob: calling alice", "alice: request bob"]),
+            ("alice", "--y", &["alice: chat_started bob new", "bob: chat_started alice new"]),
+        ],
+    );
+}
+
+/// What a user of the random test believes, from events alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Belief {
+    Free,
+    Asking,
+    Asked,
+    Chatting(String),
+}
+
+fn believe(belief: &mut Belief, event: &Event) {
+    match event {
+        Event::Calling { .. } => *belief = Belief::Asking,
+        Event::Request { .. } => *belief = Belief::Asked,
+        Event::ChatStarted { peer, .. } => {
+            assert!(!matches!(belief, Belief::Chatting(_)), "a second chat started within the first");
+            *belief = Belief::Chatting(peer.clone());
+        }
+        Event::Message { from, .. } => assert_eq!(*belief, Belief::Chatting(from.clone()), "a message from elsewhere"),
+        Event::Refused { .. } | Event::UserNotFound { .. } | Event::RequestEnded { .. } | Event::ChatClosed { .. } => {
+            *belief = Belief::Free;
+        }
+        Event::Error { code, .. } => assert!(
+            matches!(code, client::ErrorCode::Busy | client::ErrorCode::NotInChat),
+            "honest users never meet {code:?}: {event:?}"
+        ),
+        _ => {}
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Type(usize, u8),
+    TakeOn(usize),
+    Wait(u64),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        3 => (0usize..4, 0u8..8).prop_map(|(user, what)| Act::Type(user, what)),
+        6 => (0usize..64).prop_map(Act::TakeOn),
+        1 => (0u64..70).prop_map(Act::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// Four users do anything at any time, while what they send is on its way in any order that a relay allows. Nobody
+    /// gets into two chats, nobody hears a stranger, and when all is still, two in a chat agree about it.
+    #[test]
+    fn whatever_users_do_nobody_is_stuck_or_in_two_chats(acts in prop::collection::vec(act(), 1..150)) {
+        let names = ["alice", "bob", "carol", "dave"];
+        let mut relay = logged_in(&names);
+        let mut beliefs = vec![Belief::Free; names.len()];
+        let update = |relay: &mut Relay, beliefs: &mut Vec<Belief>| {
+            for (user, belief) in beliefs.iter_mut().enumerate() {
+                relay.news(user).iter().for_each(|event| believe(belief, event));
+            }
+        };
+        for act in acts {
+            match act {
+                Act::Type(user, what) => {
+                    let line = match what {
+                        0..=2 => format!("--r {}", names[(user + 1 + what as usize) % names.len()]),
+                        3 | 4 => "--y".to_owned(),
+                        5 => "--n".to_owned(),
+                        6 => "/leave".to_owned(),
+                        _ => "words".to_owned(),
+                    };
+                    relay.types(user, &line);
+                    // Whoever refuses is told nothing: it is done.
+                    if line == "--n" && beliefs[user] == Belief::Asked {
+                        beliefs[user] = Belief::Free;
+                    }
+                }
+                Act::TakeOn(which) => {
+                    let ways = relay.ways();
+                    if !ways.is_empty() {
+                        relay.take_on(ways[which % ways.len()]);
+                    }
+                }
+                Act::Wait(seconds) => relay.wait(Duration::from_secs(seconds)),
+            }
+            update(&mut relay, &mut beliefs);
+        }
+        relay.settle();
+        relay.wait(Duration::from_secs(100));
+        update(&mut relay, &mut beliefs);
+        for (user, belief) in beliefs.iter().enumerate() {
+            match belief {
+                Belief::Chatting(peer) => {
+                    let peer = relay.index(peer);
+                    prop_assert_eq!(&beliefs[peer], &Belief::Chatting(names[user].to_owned()));
+                }
+                Belief::Free => {}
+                stuck => prop_assert!(false, "{} is stuck: {:?}", names[user], stuck),
+            }
+            prop_assert!(relay.users[user].client.deadline().is_some(), "a client that is online watches its line");
+        }
+        // And everybody who is free, and nobody else, can be asked.
+        for user in 0..names.len() {
+            relay.types(user, "/leave");
+            relay.settle();
+            relay.wait(Duration::from_secs(6));
+        }
+        update(&mut relay, &mut beliefs);
+        relay.types(0, "--r dave");
+        relay.settle();
+        relay.types(3, "--y");
+        relay.settle();
+        update(&mut relay, &mut beliefs);
+        prop_assert_eq!(&beliefs[0], &Belief::Chatting("dave".into()));
+    }
+}

@@ -1,0 +1,304 @@
+//! Client machines and server sessions wired back to back: no sockets, no clock but the one that a test turns.
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use client::{Client, Command, Event};
+use identity::{Negotiated, Pin, UserKey};
+use protocol::{List, Machine, PublicKey, Recording, ServerName, UserName};
+use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
+use server::{
+    session::{self, Patience, Session},
+    signal::{Signal, Undelivered},
+};
+
+/// One user: the client, its session on the server, and what lies between and beside them.
+pub(crate) struct User {
+    pub(crate) name: UserName,
+    pub(crate) key: Arc<UserKey>,
+    seed: u64,
+    pub(crate) client: Client,
+    pub(crate) session: Option<Session>,
+    pub(crate) pins: BTreeMap<UserName, Pin>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) recording: Recording<client::Input>,
+    pub(crate) outputs: Vec<client::Output>,
+    to_server: VecDeque<bytes::Bytes>,
+    to_client: VecDeque<bytes::Bytes>,
+    to_session: VecDeque<Signal>,
+    pub(crate) quit: bool,
+}
+
+/// The whole: users, and a relay that does what the router does.
+pub(crate) struct Relay {
+    pub(crate) now: Instant,
+    pub(crate) start: Instant,
+    pub(crate) users: Vec<User>,
+    pub(crate) registered: BTreeMap<UserName, PublicKey>,
+}
+
+/// Where something waits to be taken on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    ToServer(usize),
+    ToClient(usize),
+    ToSession(usize),
+}
+
+impl Relay {
+    /// A relay with these users, registered and not connected.
+    pub(crate) fn new(names: &[&str]) -> Self {
+        #[allow(clippy::disallowed_methods, reason = "an Instant can only be had from the clock; the test turns it on")]
+        let now = Instant::now();
+        let users: Vec<_> = names.iter().zip(1..).map(|(name, seed)| User::new(name, seed)).collect();
+        let registered = users.iter().map(|user| (user.name.clone(), user.key.public())).collect();
+        Self { now, start: now, users, registered }
+    }
+
+    pub(crate) fn index(&self, name: &str) -> usize {
+        self.users.iter().position(|user| user.name.as_str() == name).expect("a user of the test")
+    }
+
+    /// Connects all, and lets everything happen.
+    pub(crate) fn everybody_logs_in(&mut self) {
+        for user in 0..self.users.len() {
+            self.input(user, client::Input::Start);
+        }
+        self.settle();
+    }
+
+    /// Hands a user's client an input.
+    pub(crate) fn input(&mut self, user: usize, input: client::Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let User { client, recording, .. } = &mut self.users[user];
+            recording.note(&input, self.now);
+            let mut out = Vec::new();
+            client.handle(input, self.now, &mut out);
+            self.users[user].outputs.extend(out.iter().cloned());
+            for output in out {
+                inputs.extend(self.carry_out(user, output));
+            }
+        }
+    }
+
+    pub(crate) fn types(&mut self, user: usize, line: &str) {
+        self.input(user, client::Input::Command(Command::parse(line).expect("a line that can be typed")));
+    }
+
+    fn carry_out(&mut self, user: usize, output: client::Output) -> Option<client::Input> {
+        use client::{Input, Output};
+        let now = self.now;
+        let this = &mut self.users[user];
+        match output {
+            Output::Connect => {
+                this.session = Some(Session::new(this.key.public(), server_name(), patience(), now));
+                let negotiated = Negotiated { group: "test".into(), suite: "test".into() };
+                return Some(Input::Connected { negotiated });
+            }
+            Output::Send(frame) => this.to_server.push_back(frame),
+            Output::Disconnect => {
+                // What is on its way still arrives, as it does on a connection that is closed in order.
+                while self.take_on(Way::ToServer(user)) {}
+                self.session_input(user, session::Input::Lost);
+                let this = &mut self.users[user];
+                this.session = None;
+                this.to_client.clear();
+                this.to_session.clear();
+            }
+            Output::CheckServerName(name) => {
+                assert_eq!(name, server_name());
+                return Some(Input::ServerNameChecked(Ok(())));
+            }
+            Output::LookUpPin(peer, _) => return Some(Input::Pin(this.pins.get(&peer).cloned())),
+            Output::StorePin(member) => {
+                this.pins.insert(member.user, Pin { key: member.key, verified: false });
+            }
+            Output::Event(event) => this.events.push(event),
+            Output::Quit(_) => this.quit = true,
+        }
+        None
+    }
+
+    fn session_input(&mut self, user: usize, input: session::Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let mut out = Vec::new();
+            let Some(session) = &mut self.users[user].session else {
+                return;
+            };
+            session.handle(input, self.now, &mut out);
+            for output in out {
+                inputs.extend(self.carry_out_for_session(user, output));
+            }
+        }
+    }
+
+    fn carry_out_for_session(&mut self, user: usize, output: session::Output) -> Option<session::Input> {
+        use session::{Input, Output};
+        match output {
+            Output::Send(frame) => self.users[user].to_client.push_back(frame),
+            Output::LookUp(name) => return Some(Input::Registered(Some(self.registered.get(&name).copied()))),
+            Output::Register(_) => {}
+            Output::List(_) => {
+                let online = self.users.iter().filter(|other| other.session.as_ref().is_some_and(|s| s.user().is_some()));
+                let names = online.map(|other| other.name.clone()).collect();
+                return Some(Input::Listed(List { names, more: false }));
+            }
+            Output::Signal { to, signal } => {
+                let chat = signal.chat;
+                let receiver = self.users.iter_mut().find(|other| {
+                    other.name == to && other.session.as_ref().is_some_and(|session| session.user().is_some())
+                });
+                match receiver {
+                    Some(receiver) => receiver.to_session.push_back(signal),
+                    None => return Some(Input::Undelivered { chat, why: Undelivered::Absent }),
+                }
+            }
+            Output::Disconnect => {
+                while self.take_on(Way::ToClient(user)) {}
+                let this = &mut self.users[user];
+                this.session = None;
+                this.to_session.clear();
+                if !this.quit {
+                    self.input(user, client::Input::Lost);
+                }
+            }
+        }
+        None
+    }
+
+    /// All places where something waits.
+    pub(crate) fn ways(&self) -> Vec<Way> {
+        let mut ways = Vec::new();
+        for (index, user) in self.users.iter().enumerate() {
+            let waiting = [
+                (Way::ToServer(index), user.to_server.is_empty()),
+                (Way::ToClient(index), user.to_client.is_empty()),
+                (Way::ToSession(index), user.to_session.is_empty()),
+            ];
+            ways.extend(waiting.into_iter().filter(|(_, is_empty)| !is_empty).map(|(way, _)| way));
+        }
+        ways
+    }
+
+    /// Takes the first thing on that waits there. Whether there was one.
+    pub(crate) fn take_on(&mut self, way: Way) -> bool {
+        match way {
+            Way::ToServer(user) => {
+                let Some(frame) = self.users[user].to_server.pop_front() else { return false };
+                self.session_input(user, session::Input::Frame(frame));
+            }
+            Way::ToClient(user) => {
+                let Some(frame) = self.users[user].to_client.pop_front() else { return false };
+                self.input(user, client::Input::Frame(frame));
+            }
+            Way::ToSession(user) => {
+                let Some(signal) = self.users[user].to_session.pop_front() else { return false };
+                self.session_input(user, session::Input::Signal(signal));
+            }
+        }
+        true
+    }
+
+    /// Changes the next frame to a user's client.
+    pub(crate) fn tamper(&mut self, user: usize, change: impl FnOnce(&mut Vec<u8>)) {
+        let frame = self.users[user].to_client.front_mut().expect("a frame on its way");
+        let mut bytes = frame.to_vec();
+        change(&mut bytes);
+        *frame = bytes.into();
+    }
+
+    /// Repeats the next frame to a user's client.
+    pub(crate) fn repeat(&mut self, user: usize) {
+        let frame = self.users[user].to_client.front().expect("a frame on its way").clone();
+        self.users[user].to_client.push_front(frame);
+    }
+
+    /// Drops the next frame to a user's client.
+    pub(crate) fn lose(&mut self, user: usize) {
+        self.users[user].to_client.pop_front().expect("a frame on its way");
+    }
+
+    /// Lets everything on its way arrive.
+    pub(crate) fn settle(&mut self) {
+        while let Some(way) = self.ways().first().copied() {
+            self.take_on(way);
+        }
+    }
+
+    /// Turns the clock, timer by timer, and lets everything happen that comes of it.
+    pub(crate) fn wait(&mut self, length: Duration) {
+        let end = self.now + length;
+        loop {
+            let next = self.users.iter().flat_map(|user| [user.client.deadline(), user.session.as_ref().and_then(Machine::deadline)]);
+            let Some(next) = next.flatten().min().filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            for user in 0..self.users.len() {
+                if self.users[user].client.deadline().is_some_and(|at| at <= self.now) {
+                    self.input(user, client::Input::Tick);
+                }
+                if self.users[user].session.as_ref().and_then(Machine::deadline).is_some_and(|at| at <= self.now) {
+                    self.session_input(user, session::Input::Tick);
+                }
+            }
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    /// The events of a user since the last call, without the ones that only tell of progress.
+    pub(crate) fn news(&mut self, user: usize) -> Vec<Event> {
+        std::mem::take(&mut self.users[user].events)
+    }
+}
+
+impl User {
+    fn new(name: &str, seed: u64) -> Self {
+        let name: UserName = name.parse().expect("a name");
+        let key = Arc::new(UserKey::from_seed(&[seed as u8; 32]));
+        let client = Self::fresh_client(&name, &key, seed);
+        Self {
+            name,
+            key,
+            seed,
+            client,
+            session: None,
+            pins: BTreeMap::new(),
+            events: Vec::new(),
+            recording: Recording::default(),
+            outputs: Vec::new(),
+            to_server: VecDeque::new(),
+            to_client: VecDeque::new(),
+            to_session: VecDeque::new(),
+            quit: false,
+        }
+    }
+
+    fn fresh_client(name: &UserName, key: &Arc<UserKey>, seed: u64) -> Client {
+        Client::new(name.clone(), key.clone(), Box::new(ChaCha20Rng::seed_from_u64(seed)))
+    }
+
+    /// A client as this user's was before anything happened.
+    pub(crate) fn client_again(&self) -> Client {
+        Self::fresh_client(&self.name, &self.key, self.seed)
+    }
+}
+
+pub(crate) fn server_name() -> ServerName {
+    "chat.example".parse().expect("a name")
+}
+
+pub(crate) fn patience() -> Patience {
+    Patience {
+        login: Duration::from_secs(10),
+        refusal: Duration::from_millis(300),
+        idle: Duration::from_secs(90),
+        request: Duration::from_secs(60),
+        establishment: Duration::from_secs(15),
+    }
+}
