@@ -45,7 +45,10 @@ impl Command {
         let (word, first, second) = (words.next().unwrap_or_default(), words.next(), words.next());
         let takes_at_most = |count: usize| {
             if line.split_whitespace().count() > count.saturating_add(1) {
-                return Err(Failure::new(ErrorCode::BadCommand, format_args!("{word} does not take that much; see /help")));
+                return Err(Failure::new(
+                    ErrorCode::BadCommand,
+                    format_args!("{word} does not take that much; see /help"),
+                ));
             }
             Ok(())
         };
@@ -61,7 +64,9 @@ impl Command {
                 Some(escaped) if escaped.starts_with('/') => Self::say(escaped.to_owned()),
                 Some(_) => Err(Failure::new(
                     ErrorCode::BadCommand,
-                    format_args!("there is no command {word}; /help lists them, and // at the start sends a line that starts with /"),
+                    format_args!(
+                        "there is no command {word}; /help lists them, and // at the start sends a line that starts with /"
+                    ),
                 )),
                 None => Self::say(line.to_owned()),
             },

@@ -46,7 +46,9 @@ pub struct Connection {
 pub async fn connect(account: &Account) -> Result<Connection, Failure> {
     let (host, port) = (account.host.as_str(), account.port);
     let unreachable = |what: &dyn std::fmt::Display| {
-        let message = format!("{host}:{port} cannot be reached ({what}); check the address, the network, and that the server runs");
+        let message = format!(
+            "{host}:{port} cannot be reached ({what}); check the address, the network, and that the server runs"
+        );
         Failure::new(ErrorCode::Unreachable, message)
     };
     let name = ServerName::try_from(host.to_owned())
@@ -58,7 +60,8 @@ pub async fn connect(account: &Account) -> Result<Connection, Failure> {
         connector.connect(name, socket).await.map_err(|error| tls_failure(&error, host, port))
     };
     let stream = timeout(PATIENCE, attempt).await.map_err(|_| unreachable(&"no answer in time"))??;
-    let negotiated = identity::negotiated(stream.get_ref().1).map_err(|error| Failure::new(ErrorCode::Protocol, error))?;
+    let negotiated =
+        identity::negotiated(stream.get_ref().1).map_err(|error| Failure::new(ErrorCode::Protocol, error))?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
     let certificate =
         certificate.ok_or_else(|| Failure::new(ErrorCode::UntrustedServer, "the server showed no certificate"))?;
@@ -76,11 +79,15 @@ fn tls_failure(error: &std::io::Error, host: &str, port: u16) -> Failure {
         ),
         Some(tls) => Failure::new(
             ErrorCode::Protocol,
-            format!("{host}:{port} does not speak this program's protocol ({tls}); check the address and both versions"),
+            format!(
+                "{host}:{port} does not speak this program's protocol ({tls}); check the address and both versions"
+            ),
         ),
         None => Failure::new(
             ErrorCode::Unreachable,
-            format!("{host}:{port} ended the connection before it stood ({error}); check that it is a Sottovoce server"),
+            format!(
+                "{host}:{port} ended the connection before it stood ({error}); check that it is a Sottovoce server"
+            ),
         ),
     }
 }

@@ -1,4 +1,8 @@
-use std::{future::Future, pin::Pin, time::{Duration, Instant}};
+use std::{
+    future::Future,
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt as _};
@@ -13,13 +17,10 @@ use tokio::{
     time::{Instant as Deadline, sleep_until, timeout},
 };
 use tokio_rustls::client::TlsStream;
-use tokio_util::sync::CancellationToken;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Account, Client, Command, Connection, ErrorCode, Event, Failure, Input, Output,
-    connect::connect,
-};
+use crate::{Account, Client, Command, Connection, ErrorCode, Event, Failure, Input, Output, connect::connect};
 
 /// Frames on their way to the socket. The window of a chat lets far fewer be there; a server that leaves so many
 /// unread is gone.

@@ -123,21 +123,38 @@ enum Leaving {
 
 enum State {
     Free,
-    Calling { peer: UserName, chat: ChatId },
-    Ringing { peer: UserName, chat: ChatId },
+    Calling {
+        peer: UserName,
+        chat: ChatId,
+    },
+    Ringing {
+        peer: UserName,
+        chat: ChatId,
+    },
     /// Accepted; the caller's welcome is to come.
-    AwaitingWelcome { peer: UserName, chat: ChatId, invitation: Invitation },
+    AwaitingWelcome {
+        peer: UserName,
+        chat: ChatId,
+        invitation: Box<Invitation>,
+    },
     /// The server said whose key it is; what is pinned is being looked up.
-    CheckingPin { peer: Member, chat: ChatId, step: Step },
+    CheckingPin {
+        peer: Member,
+        chat: ChatId,
+        step: Step,
+    },
     /// The welcome is sent; the accepter's first sealed frame is to come and show that it has the same group.
-    Confirming { conversation: Box<Conversation>, trust: Trust },
+    Confirming {
+        conversation: Box<Conversation>,
+        trust: Trust,
+    },
     Chatting(Box<Conversation>),
 }
 
 /// What follows the check of a pin.
 enum Step {
     Create { key_package: Bytes },
-    Join { invitation: Invitation, welcome: Bytes },
+    Join { invitation: Box<Invitation>, welcome: Bytes },
 }
 
 impl Client {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::StreamExt as _;
 use protocol::{Machine as _, PublicKey, ServerError, UserName};
 use tokio::{
     io::{AsyncWriteExt as _, ReadHalf, WriteHalf},
@@ -10,7 +11,6 @@ use tokio::{
     time::{Instant as Deadline, sleep_until, timeout},
 };
 use tokio_rustls::server::TlsStream;
-use futures_util::StreamExt as _;
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use crate::{

@@ -7,7 +7,7 @@ use protocol::{
     Accepted, ChatHeader, ChatId, Close, CloseReason, Code, Established, List, Machine, Page, PublicKey, Request,
     ServerError, ServerName, Timers, ToClient, ToServer, UserName,
 };
-use subtle::ConstantTimeEq as _;
+use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::signal::{Signal, SignalKind, Undelivered};
 
@@ -103,11 +103,24 @@ enum Phase {
 
 enum State {
     Free,
-    Calling { peer: UserName, chat: ChatId },
-    Ringing { peer: UserName, chat: ChatId },
+    Calling {
+        peer: UserName,
+        chat: ChatId,
+    },
+    Ringing {
+        peer: UserName,
+        chat: ChatId,
+    },
     /// Accepted; the caller's welcome is still to come.
-    Establishing { peer: UserName, chat: ChatId, side: Side },
-    Chatting { peer: UserName, chat: ChatId },
+    Establishing {
+        peer: UserName,
+        chat: ChatId,
+        side: Side,
+    },
+    Chatting {
+        peer: UserName,
+        chat: ChatId,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,10 +208,10 @@ impl Session {
         let Some(registered) = answer else {
             return self.end(ServerError::Unavailable, out);
         };
-        // No user has the all-zero key: it is no point that anybody holds a private key for. So an unknown name and
-        // a wrong key run through the same comparison.
+        // An unknown name and a wrong key run through the same comparison.
+        let is_known = Choice::from(u8::from(registered.is_some()));
         let registered = registered.unwrap_or(PublicKey::from_bytes([0; 32]));
-        let same = bool::from(registered.as_bytes().ct_eq(self.key.as_bytes()));
+        let same = bool::from(is_known & registered.as_bytes().ct_eq(self.key.as_bytes()));
         match &self.phase {
             Phase::LookingUp { user, .. } if same => {
                 self.timers.stop(Timer::Login);

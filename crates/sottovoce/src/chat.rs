@@ -122,4 +122,3 @@ fn tell(failure: &Failure) -> Result<(), Failure> {
     writeln!(std::io::stderr(), "{}", printable::line(&failure.message))
         .map_err(|error| Failure::new(ErrorCode::BadFile, format_args!("standard error cannot be written to: {error}")))
 }
-

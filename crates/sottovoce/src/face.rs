@@ -12,11 +12,7 @@ use rand_core::UnwrapErr;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::{
-    input::Input,
-    json::Json,
-    line::Line,
-};
+pub(crate) use self::{input::Input, json::Json, line::Line};
 
 /// Events on their way to the face. A face that does not take them holds the client up, not memory.
 const MAX_UNSHOWN: usize = 64;
@@ -83,7 +79,10 @@ pub(crate) async fn run(
     }
     match driver.await {
         Ok(result) => result,
-        Err(error) => Err(Failure::new(client::ErrorCode::Protocol, format_args!("this program failed ({error}); please report it"))),
+        Err(error) => Err(Failure::new(
+            client::ErrorCode::Protocol,
+            format_args!("this program failed ({error}); please report it"),
+        )),
     }
 }
 

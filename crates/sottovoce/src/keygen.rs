@@ -25,13 +25,18 @@ pub(crate) async fn run(arguments: Keygen) -> Result<(), Failure> {
     {
         return Err(Failure::new(format_args!("{server} is not HOST:PORT")));
     }
-    let taken = ["key", "key.pub", "profile.toml", "ca.pem"].map(|file| dir.join(file)).into_iter().find(|path| path.exists());
+    let taken =
+        ["key", "key.pub", "profile.toml", "ca.pem"].map(|file| dir.join(file)).into_iter().find(|path| path.exists());
     if let Some(path) = taken {
-        return Err(Failure::new(format_args!("{} is there already, and nothing is overwritten; choose another profile", path.display())));
+        return Err(Failure::new(format_args!(
+            "{} is there already, and nothing is overwritten; choose another profile",
+            path.display()
+        )));
     }
     let ca = ca
         .map(|path| {
-            let pem = std::fs::read(&path).map_err(|error| Failure::new(format_args!("{} cannot be read: {error}", path.display())))?;
+            let pem = std::fs::read(&path)
+                .map_err(|error| Failure::new(format_args!("{} cannot be read: {error}", path.display())))?;
             Ok::<_, Failure>(pem)
         })
         .transpose()?;
@@ -92,7 +97,9 @@ fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Failure> {
         file.sync_all()
     });
     written.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => Failure::new(format_args!("{} is there already, and nothing is overwritten", path.display())),
+        ErrorKind::AlreadyExists => {
+            Failure::new(format_args!("{} is there already, and nothing is overwritten", path.display()))
+        }
         _ => Failure::new(format_args!("{} cannot be written: {error}", path.display())),
     })
 }

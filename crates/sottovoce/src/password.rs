@@ -41,15 +41,20 @@ impl<'a> Source<'a> {
                 Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())
             }
             Self::Terminal => {
-                let asked = tokio::task::spawn_blocking(|| rpassword::prompt_password(prompt).map(Zeroizing::new)).await;
+                let asked =
+                    tokio::task::spawn_blocking(|| rpassword::prompt_password(prompt).map(Zeroizing::new)).await;
                 asked.map_err(std::io::Error::from).flatten().map_err(|error| {
-                    let message = format!("there is no terminal to ask for the password ({error}); use --password-file FILE");
+                    let message =
+                        format!("there is no terminal to ask for the password ({error}); use --password-file FILE");
                     client::Failure::new(ErrorCode::BlankField, message)
                 })?
             }
         };
         if password.is_empty() {
-            return Err(client::Failure::new(ErrorCode::BlankField, "the password is empty; type the one that protects your key"));
+            return Err(client::Failure::new(
+                ErrorCode::BlankField,
+                "the password is empty; type the one that protects your key",
+            ));
         }
         Ok(password)
     }

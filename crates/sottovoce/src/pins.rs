@@ -20,7 +20,9 @@ pub(crate) fn run(command: Pins) -> Result<(), Failure> {
             let profile = Profile::read(&profile)?;
             let (user, server) = find(&profile.pins(), &name)?;
             profile.pins().forget(&user, &server)?;
-            print(format_args!("the key of {user}@{server} is forgotten; the next chat pins the key that there is then"))
+            print(format_args!(
+                "the key of {user}@{server} is forgotten; the next chat pins the key that there is then"
+            ))
         }
     }
 }
@@ -56,8 +58,10 @@ fn find(pins: &PinFile, name: &str) -> Result<(UserName, ServerName), Failure> {
         (Some(server), true) => Ok((user, server)),
         (None, _) => Err(Failure::new(format_args!("no key of {name} is pinned; that happens in the first chat"))),
         (Some(last), false) => {
-            let all = found.iter().chain([&last]).map(|server| format!("{user}@{server}")).collect::<Vec<_>>().join(" or ");
-            Err(client::Failure::new(ErrorCode::BadName, format_args!("there is more than one {user}: say {all}")).into())
+            let all =
+                found.iter().chain([&last]).map(|server| format!("{user}@{server}")).collect::<Vec<_>>().join(" or ");
+            Err(client::Failure::new(ErrorCode::BadName, format_args!("there is more than one {user}: say {all}"))
+                .into())
         }
     }
 }

@@ -47,7 +47,8 @@ impl Drop for KeepTerminal {
 /// A token that the first signal to end (SIGINT, SIGTERM or SIGHUP) cancels.
 pub(crate) fn stop_by_signal() -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
-    let listen = |kind| signal(kind).map_err(|error| Failure::new(format_args!("the system gives no signals ({error})")));
+    let listen =
+        |kind| signal(kind).map_err(|error| Failure::new(format_args!("the system gives no signals ({error})")));
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
     let mut hang_up = listen(SignalKind::hangup())?;

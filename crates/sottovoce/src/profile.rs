@@ -25,9 +25,8 @@ impl Profile {
     /// Reads `profile.toml` in `dir`.
     pub(crate) fn read(dir: &Path) -> Result<Self, Failure> {
         let path = dir.join("profile.toml");
-        let bad = |what: &dyn std::fmt::Display| {
-            Failure::new(ErrorCode::BadFile, format_args!("{}: {what}", path.display()))
-        };
+        let bad =
+            |what: &dyn std::fmt::Display| Failure::new(ErrorCode::BadFile, format_args!("{}: {what}", path.display()));
         let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => bad(&"there is no such profile; `sottovoce keygen` makes one"),
             _ => bad(&error),
@@ -57,8 +56,9 @@ impl Profile {
             return Ok(Roots::System);
         };
         let path = self.dir.join(ca);
-        let pem = std::fs::read(&path)
-            .map_err(|error| Failure::new(ErrorCode::BadFile, format_args!("{} cannot be read: {error}", path.display())))?;
+        let pem = std::fs::read(&path).map_err(|error| {
+            Failure::new(ErrorCode::BadFile, format_args!("{} cannot be read: {error}", path.display()))
+        })?;
         Ok(Roots::Pem(pem))
     }
 

@@ -81,7 +81,8 @@ pub(crate) async fn open(dir: &Path, config: Config) -> Result<Server, Failure> 
     let tls = identity::server_config(&read(setup::certificate_path(dir))?, &key)?;
     let listen = config.listen;
     let bound = Server::bind(config, Arc::clone(&tls), directory(dir).await?).await;
-    bound.map_err(|error| Failure::new(format_args!("cannot listen on {listen}: {error}; choose another with --listen")))
+    bound
+        .map_err(|error| Failure::new(format_args!("cannot listen on {listen}: {error}; choose another with --listen")))
 }
 
 async fn directory(dir: &Path) -> Result<Directory, Failure> {

@@ -35,7 +35,9 @@ fn short(event: &Event) -> Option<String> {
         Event::LoggedOut => "logged_out".to_owned(),
         Event::Error { code, .. } => format!("error {}", code.as_str()),
         Event::Renewed { epoch } => format!("renewed {epoch}"),
-        Event::Sent { .. } | Event::Delivered { .. } | Event::PeerBehind { .. } | Event::PeerCaughtUp { .. } => return None,
+        Event::Sent { .. } | Event::Delivered { .. } | Event::PeerBehind { .. } | Event::PeerCaughtUp { .. } => {
+            return None;
+        }
     })
 }
 
@@ -99,15 +101,23 @@ fn the_whole_story() {
             ("carol", "--r bob", &["carol: calling bob", "carol: user_not_found bob"]),
             ("alice", "hello", &["bob: message alice hello"]),
             ("bob", "hello yourself", &["alice: message bob hello yourself"]),
-            ("bob", "/leave", &[
-                "bob: chat_closed alice Goodbye",
-                "bob: logged_out",
-                "bob: logged_in bob",
-                "alice: chat_closed bob Goodbye",
-            ]),
+            (
+                "bob",
+                "/leave",
+                &[
+                    "bob: chat_closed alice Goodbye",
+                    "bob: logged_out",
+                    "bob: logged_in bob",
+                    "alice: chat_closed bob Goodbye",
+                ],
+            ),
             ("bob", "--r alice", &["bob: calling alice", "alice: request bob"]),
             ("alice", "--y", &["alice: chat_started bob pinned", "bob: chat_started alice pinned"]),
-            ("alice", "--ex", &["alice: chat_closed bob Goodbye", "alice: logged_out", "bob: chat_closed alice Goodbye"]),
+            (
+                "alice",
+                "--ex",
+                &["alice: chat_closed bob Goodbye", "alice: logged_out", "bob: chat_closed alice Goodbye"],
+            ),
             ("bob", "--r carol", &["bob: calling carol", "carol: request bob"]),
             ("carol", "--y", &["bob: chat_started carol new", "carol: chat_started bob new"]),
         ],
@@ -166,14 +176,19 @@ fn all_messages_of_a_burst_arrive_in_order_though_the_window_is_smaller() {
     assert!(relay.ways().len() <= 1, "nothing has been taken on yet");
     relay.settle();
     relay.wait(Duration::from_secs(1));
-    let texts: Vec<_> = relay.news(1).iter().filter_map(|event| match event {
-        Event::Message { text, .. } => Some(text.as_str().parse::<usize>().unwrap()),
-        _ => None,
-    }).collect();
+    let texts: Vec<_> = relay
+        .news(1)
+        .iter()
+        .filter_map(|event| match event {
+            Event::Message { text, .. } => Some(text.as_str().parse::<usize>().unwrap()),
+            _ => None,
+        })
+        .collect();
     assert_eq!(texts, (0..500).collect::<Vec<_>>());
     let news = relay.news(0);
     let last_sent = news.iter().filter_map(|event| if let Event::Sent { n } = event { Some(*n) } else { None }).max();
-    let last_delivered = news.iter().filter_map(|event| if let Event::Delivered { n } = event { Some(*n) } else { None }).max();
+    let last_delivered =
+        news.iter().filter_map(|event| if let Event::Delivered { n } = event { Some(*n) } else { None }).max();
     assert_eq!(last_sent, last_delivered);
 }
 
@@ -188,7 +203,11 @@ fn a_changed_key_stops_the_chat_before_a_word_whoever_asks() {
         tell(
             &mut relay,
             &[
-                (&asks, &format!("--r {accepts}"), &[&format!("{asks}: calling {accepts}"), &format!("{accepts}: request {asks}")]),
+                (
+                    &asks,
+                    &format!("--r {accepts}"),
+                    &[&format!("{asks}: calling {accepts}"), &format!("{accepts}: request {asks}")],
+                ),
                 (&accepts, "--y", &["alice: error key_changed", "bob: chat_closed alice Error"]),
                 ("alice", "still free?", &["alice: error not_in_chat"]),
             ],

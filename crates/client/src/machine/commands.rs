@@ -60,6 +60,7 @@ impl Client {
         match Invitation::new(own, &mut *self.rng) {
             Ok((invitation, key_package)) => {
                 send(out, &ToServer::Accept(Accept { chat: *chat, key_package }));
+                let invitation = Box::new(invitation);
                 *state = State::AwaitingWelcome { peer: peer.clone(), chat: *chat, invitation };
                 self.timers.start(Timer::SetUp, after(now, SET_UP));
             }
@@ -96,7 +97,11 @@ impl Client {
                 let message = format!("that was not sent: {peer} asks to talk; answer with --y or --n");
                 error(out, ErrorCode::NotInChat, message);
             }
-            _ => error(out, ErrorCode::NotInChat, "that was not sent: you are in no chat; --r NAME asks somebody to talk"),
+            _ => error(
+                out,
+                ErrorCode::NotInChat,
+                "that was not sent: you are in no chat; --r NAME asks somebody to talk",
+            ),
         }
     }
 

@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use protocol::{
-    Accepted, ChatId, Close, CloseReason, Established, Request, ServerError, ToClient, ToServer, UserName,
-};
+use protocol::{Accepted, ChatId, Close, CloseReason, Established, Request, ServerError, ToClient, ToServer, UserName};
 
 use super::{Client, Output, Phase, SET_UP, State, Step, Timer, after, error, member, send, users};
 use crate::{Ending, ErrorCode, Event, Failure, RequestEnding};
@@ -170,20 +168,26 @@ impl Client {
                 "the server does not know this user with this key; check the name, or ask the operator to register \
                  your public key (the line in key.pub)",
             ),
-            ServerError::Replaced => {
-                (ErrorCode::Replaced, "you logged in somewhere else, which ended this session; if it was not you, tell the operator")
-            }
-            ServerError::Removed => {
-                (ErrorCode::UnknownUser, "the operator has removed you or registered another key for your name; ask the operator")
-            }
+            ServerError::Replaced => (
+                ErrorCode::Replaced,
+                "you logged in somewhere else, which ended this session; if it was not you, tell the operator",
+            ),
+            ServerError::Removed => (
+                ErrorCode::UnknownUser,
+                "the operator has removed you or registered another key for your name; ask the operator",
+            ),
             ServerError::ShuttingDown => (ErrorCode::Unreachable, "the server is being stopped; try again later"),
-            ServerError::Idle => (ErrorCode::Unreachable, "the server heard nothing from here for too long; check the network"),
-            ServerError::Protocol => {
-                (ErrorCode::Protocol, "the server did not understand this client; check that both have the same version")
+            ServerError::Idle => {
+                (ErrorCode::Unreachable, "the server heard nothing from here for too long; check the network")
             }
-            ServerError::Unavailable => {
-                (ErrorCode::Unreachable, "the server cannot look up its users at the moment; try again later, or tell the operator")
-            }
+            ServerError::Protocol => (
+                ErrorCode::Protocol,
+                "the server did not understand this client; check that both have the same version",
+            ),
+            ServerError::Unavailable => (
+                ErrorCode::Unreachable,
+                "the server cannot look up its users at the moment; try again later, or tell the operator",
+            ),
         };
         self.fail(Failure::new(code, message), out);
     }

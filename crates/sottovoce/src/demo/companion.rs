@@ -15,15 +15,24 @@ pub(super) async fn run(account: Account, stop: CancellationToken) {
             Event::Request { .. } => Some(Command::Yes),
             Event::ChatStarted { peer, .. } => {
                 said = 0;
-                say(format!("Hello {peer}. The relay carried this and cannot read it. Our safety numbers are the same; look."))
+                say(format!(
+                    "Hello {peer}. The relay carried this and cannot read it. Our safety numbers are the same; look."
+                ))
             }
             Event::Message { text, .. } => {
                 said = said.saturating_add(1);
                 let letters = text.as_str().chars().count();
                 say(match said {
-                    1 => format!("I got that, all {letters} characters. On the wire it was as long as anything else under 256 bytes."),
-                    2 => "Say as much as you like; our keys renew themselves every 50 messages or 30 seconds.".to_owned(),
-                    3 => "When you leave (--ex), I get your goodbye inside the seal, so I know that nobody cut the line.".to_owned(),
+                    1 => format!(
+                        "I got that, all {letters} characters. On the wire it was as long as anything else under 256 bytes."
+                    ),
+                    2 => {
+                        "Say as much as you like; our keys renew themselves every 50 messages or 30 seconds.".to_owned()
+                    }
+                    3 => {
+                        "When you leave (--ex), I get your goodbye inside the seal, so I know that nobody cut the line."
+                            .to_owned()
+                    }
                     _ => format!("{letters} characters, message {said}, in order."),
                 })
             }

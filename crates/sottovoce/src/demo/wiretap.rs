@@ -10,9 +10,8 @@ const MAX_UNSHOWN: usize = 64;
 /// Listens to what the relay logs at its finest level: the messages that it passes on, in hexadecimal.
 pub(super) fn begin() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(MAX_UNSHOWN);
-    let layer = Wiretap(sender).with_filter(
-        tracing_subscriber::filter::Targets::new().with_target("relay", LevelFilter::TRACE),
-    );
+    let layer = Wiretap(sender)
+        .with_filter(tracing_subscriber::filter::Targets::new().with_target("relay", LevelFilter::TRACE));
     // Whoever has begun to listen before keeps listening.
     let _ = tracing_subscriber::registry().with(layer).try_init();
     receiver

@@ -49,7 +49,11 @@ impl<W: Write + Send> Face for Line<W> {
             Event::Users { users, more } => {
                 let last = users.last().map_or("", String::as_str);
                 self.say(format_args!("online: {}", users.join(" ")))?;
-                if *more { self.say(format_args!("there are more: /list START, for names that begin with START, after {last}")) } else { Ok(()) }
+                if *more {
+                    self.say(format_args!("there are more: /list START, for names that begin with START, after {last}"))
+                } else {
+                    Ok(())
+                }
             }
             Event::Request { from } => self.say(format_args!("{from} asks to talk: --y accepts, --n refuses")),
             Event::Calling { peer } => self.say(format_args!("asking {peer} to talk; --n takes it back")),
@@ -58,9 +62,13 @@ impl<W: Write + Send> Face for Line<W> {
                 self.say(format_args!("user not found: {peer} is unknown, not online, or busy"))
             }
             Event::RequestEnded { peer, reason } => match reason {
-                RequestEnding::Expired => self.say(format_args!("the request between you and {peer} was not answered in time")),
+                RequestEnding::Expired => {
+                    self.say(format_args!("the request between you and {peer} was not answered in time"))
+                }
                 RequestEnding::CalledOff => self.say(format_args!("the request between you and {peer} was taken back")),
-                RequestEnding::Lost => self.say(format_args!("the request between you and {peer} ended with the connection")),
+                RequestEnding::Lost => {
+                    self.say(format_args!("the request between you and {peer} ended with the connection"))
+                }
             },
             Event::ChatStarted { peer, safety_number, trust, .. } => {
                 self.last_sent = None;
@@ -87,8 +95,12 @@ impl<W: Write + Send> Face for Line<W> {
             Event::ChatClosed { peer, reason, undelivered } => {
                 match reason {
                     Ending::Goodbye => self.say(format_args!("the chat with {peer} ended with a goodbye"))?,
-                    Ending::Lost => self.say(format_args!("the chat with {peer} is lost: the connection ended without a goodbye"))?,
-                    Ending::Error => self.say(format_args!("the chat with {peer} ended because something was not right"))?,
+                    Ending::Lost => {
+                        self.say(format_args!("the chat with {peer} is lost: the connection ended without a goodbye"))?
+                    }
+                    Ending::Error => {
+                        self.say(format_args!("the chat with {peer} ended because something was not right"))?
+                    }
                 }
                 match undelivered {
                     0 => Ok(()),

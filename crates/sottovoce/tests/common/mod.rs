@@ -157,10 +157,8 @@ pub(crate) fn write_quick_key(dir: &Path, comment: &str) {
     rng.fill_bytes(&mut seed);
     rng.fill_bytes(&mut salt);
     let public = UserKey::from_seed(&seed).public();
-    let pair = Ed25519Keypair {
-        public: Ed25519PublicKey(*public.as_bytes()),
-        private: Ed25519PrivateKey::from_bytes(&seed),
-    };
+    let pair =
+        Ed25519Keypair { public: Ed25519PublicKey(*public.as_bytes()), private: Ed25519PrivateKey::from_bytes(&seed) };
     let locked = PrivateKey::new(pair.into(), comment)
         .and_then(|key| key.encrypt_with(Cipher::Aes256Ctr, Kdf::Bcrypt { salt, rounds: 1 }, 7, PASSWORD))
         .unwrap();

@@ -13,7 +13,7 @@ use super::{PATIENCE, now};
 /// A process on a pseudo-terminal of its own, which is its controlling terminal.
 pub(crate) struct Terminal {
     pub(crate) process: Child,
-    keyboard: Option<Arc<Pty>>,
+    keyboard: Arc<Pty>,
     screen: mpsc::Receiver<String>,
     seen: String,
     /// Where in `seen` the next [`Self::expect`] begins to look.
@@ -28,24 +28,22 @@ impl Terminal {
         let process = pty_process::blocking::Command::from(command).spawn(slave).unwrap();
         let pty = Arc::new(pty);
         let (sender, screen) = mpsc::channel();
-        let mut reader = Arc::downgrade(&pty);
-        let _ = &mut reader;
-        let shared = pty.clone();
+        let reader = pty.clone();
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             // Linux ends the reading with an error once no process has the other side open.
-            while let Ok(count @ 1..) = (&*shared).read(&mut buffer) {
+            while let Ok(count @ 1..) = (&*reader).read(&mut buffer) {
                 if sender.send(String::from_utf8_lossy(&buffer[..count]).into_owned()).is_err() {
                     break;
                 }
             }
         });
-        Self { process, keyboard: Some(pty), screen, seen: String::new(), looked: 0 }
+        Self { process, keyboard: pty, screen, seen: String::new(), looked: 0 }
     }
 
     /// Types bytes, of which `\x03` is Ctrl-C.
     pub(crate) fn types(&mut self, text: &str) {
-        let mut keyboard = &**self.keyboard.as_ref().unwrap();
+        let mut keyboard = &*self.keyboard;
         keyboard.write_all(text.as_bytes()).unwrap();
     }
 
@@ -77,7 +75,7 @@ impl Terminal {
 
     /// Whether the terminal shows what is typed.
     pub(crate) fn echoes(&self) -> bool {
-        tcgetattr(self.keyboard.as_deref().unwrap()).unwrap().local_modes.contains(LocalModes::ECHO)
+        tcgetattr(&*self.keyboard).unwrap().local_modes.contains(LocalModes::ECHO)
     }
 
     /// Waits until the terminal no longer shows what is typed. Nothing tells of it, so it is looked at again and again.

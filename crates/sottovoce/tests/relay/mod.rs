@@ -145,7 +145,8 @@ impl Relay {
             Output::LookUp(name) => return Some(Input::Registered(Some(self.registered.get(&name).copied()))),
             Output::Register(_) => {}
             Output::List(_) => {
-                let online = self.users.iter().filter(|other| other.session.as_ref().is_some_and(|s| s.user().is_some()));
+                let online =
+                    self.users.iter().filter(|other| other.session.as_ref().is_some_and(|s| s.user().is_some()));
                 let names = online.map(|other| other.name.clone()).collect();
                 return Some(Input::Listed(List { names, more: false }));
             }
@@ -235,7 +236,10 @@ impl Relay {
     pub(crate) fn wait(&mut self, length: Duration) {
         let end = self.now + length;
         loop {
-            let next = self.users.iter().flat_map(|user| [user.client.deadline(), user.session.as_ref().and_then(Machine::deadline)]);
+            let next = self
+                .users
+                .iter()
+                .flat_map(|user| [user.client.deadline(), user.session.as_ref().and_then(Machine::deadline)]);
             let Some(next) = next.flatten().min().filter(|next| *next <= end) else { break };
             self.now = self.now.max(next);
             for user in 0..self.users.len() {

@@ -1,0 +1,164 @@
+//! The walls of the house: who may depend on whom, and what the pure parts may not touch.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// Every crate of the workspace, with those of the workspace that it may depend on, however far.
+const MAY_REACH: &[(&str, &[&str])] = &[
+    ("protocol", &[]),
+    ("identity", &["protocol"]),
+    ("e2e", &["identity", "protocol"]),
+    ("client", &["e2e", "identity", "protocol"]),
+    // A server cannot open a message: the code is not there.
+    ("server", &["identity", "protocol"]),
+    ("sottovoce", &["client", "e2e", "identity", "protocol", "server"]),
+];
+
+/// Crates and files that are given time, randomness and input, and read none of it themselves.
+const PURE: &[&str] = &[
+    "crates/protocol/src",
+    "crates/e2e/src",
+    "crates/client/src/machine.rs",
+    "crates/client/src/machine",
+    "crates/client/src/conversation.rs",
+    "crates/client/src/stream.rs",
+    "crates/client/src/command.rs",
+    "crates/client/src/event.rs",
+    "crates/server/src/session.rs",
+    "crates/server/src/signal.rs",
+];
+
+/// What a pure part never names: clocks, sockets, files, threads, the environment, and generators of its own.
+const IMPURE: &[&str] = &[
+    "Instant::now",
+    "SystemTime",
+    "UNIX_EPOCH",
+    "std::net",
+    "std::fs",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "tokio::",
+    "SysRng",
+    "OsRng",
+    "getrandom",
+    "thread_rng",
+    "rand::rng",
+    "SystemRandom",
+    "println!",
+    "eprintln!",
+];
+
+#[test]
+fn crates_depend_on_each_other_as_drawn() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    let ours: BTreeSet<_> = metadata.packages.iter().map(|package| package.name.to_string()).collect();
+    let drawn: BTreeSet<_> = MAY_REACH.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(ours, drawn, "every crate is in the drawing");
+    let direct: BTreeMap<_, BTreeSet<_>> = metadata
+        .packages
+        .iter()
+        .map(|package| {
+            let normal =
+                package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
+            (
+                package.name.to_string(),
+                normal.map(|dependency| dependency.name.clone()).filter(|name| ours.contains(name)).collect(),
+            )
+        })
+        .collect();
+    for (name, allowed) in MAY_REACH {
+        let (mut reached, mut to_visit) = (BTreeSet::new(), vec![(*name).to_owned()]);
+        while let Some(next) = to_visit.pop() {
+            for dependency in &direct[&next] {
+                if reached.insert(dependency.clone()) {
+                    to_visit.push(dependency.clone());
+                }
+            }
+        }
+        let beyond: Vec<_> = reached.iter().filter(|reached| !allowed.contains(&reached.as_str())).collect();
+        assert!(beyond.is_empty(), "{name} reaches {beyond:?}");
+    }
+}
+
+#[test]
+fn pure_parts_read_no_clock_socket_file_or_generator() {
+    let mut looked_at = 0;
+    for place in PURE {
+        for file in rust_files(&root().join(place)) {
+            looked_at += 1;
+            let text = fs::read_to_string(&file).unwrap();
+            // Tests at the end of a file may do what they like.
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            for (number, line) in code.lines().enumerate() {
+                if line.trim_start().starts_with("//") {
+                    continue;
+                }
+                for word in IMPURE {
+                    assert!(!line.contains(word), "{}:{}: {word}", file.display(), number + 1);
+                }
+            }
+        }
+    }
+    assert!(looked_at > 25, "the list of pure parts is out of date: only {looked_at} files");
+}
+
+#[test]
+fn all_crates_forbid_unsafe_and_take_the_workspaces_lints() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("unsafe_code = \"forbid\""));
+    for lint in ["unwrap_used", "expect_used", "panic", "indexing_slicing", "arithmetic_side_effects"] {
+        assert!(manifest.contains(&format!("{lint} = \"deny\"")), "{lint}");
+    }
+    for (name, _) in MAY_REACH {
+        let manifest = fs::read_to_string(root().join("crates").join(name).join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{name}");
+    }
+}
+
+#[test]
+fn provisional_cryptography_is_pinned_exactly() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    for name in [
+        "openmls",
+        "openmls_libcrux_crypto",
+        "openmls_memory_storage",
+        "openmls_traits",
+        "hpke-rs",
+        "hpke-rs-libcrux",
+        "libcrux-kem",
+    ] {
+        let line = manifest
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} = ")))
+            .unwrap_or_else(|| panic!("no {name}"));
+        assert!(line.contains("\"="), "{line}");
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn rust_files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    entries
+        .flat_map(|entry| rust_files(&entry.unwrap().path()))
+        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
+        .collect()
+}
