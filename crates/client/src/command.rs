@@ -25,15 +25,15 @@ pub enum Command {
 
 /// What a person can type, for faces that show help.
 pub const HELP: &str = "\
---l, /list [START]   who is online (names that begin with START; /list START AFTER: those after AFTER)
---r, /talk NAME      ask NAME to talk
---y, /yes            accept a request to talk
---n, /no             refuse a request, or take back your own
-/leave               end the chat; you stay online and the next chat has fresh keys
---ex, /quit          end the chat and leave
-/help                this list
-//TEXT               say TEXT with one slash before it
-anything else is said to the person you are talking to";
+--l, /list      who is online; /list START: whose name begins with START
+--r, /talk NAME ask NAME to talk
+--y, /yes       accept a request to talk
+--n, /no        refuse a request, or take back your own
+/leave          end the chat and stay online; the next chat has fresh keys
+--ex, /quit     end the chat and leave
+/help           this list
+//TEXT          say TEXT with one slash before it
+anything else   is said to the person you are talking to";
 
 impl Command {
     /// Reads a line that a person typed (S17), without its line end.

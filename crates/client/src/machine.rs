@@ -167,8 +167,10 @@ impl Client {
     /// so that nothing is lost and memory stays bounded.
     pub fn is_ready(&self) -> bool {
         match &self.phase {
+            // Before the log-in there is nobody to tell; a pipe may have all of its lines there by then.
+            Phase::Idle | Phase::Connecting | Phase::LoggingIn { .. } => false,
             Phase::Online { state: State::Chatting(conversation), .. } => conversation.waiting() < MAX_WAITING,
-            _ => true,
+            Phase::Online { .. } | Phase::Ended => true,
         }
     }
 }

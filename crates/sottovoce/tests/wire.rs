@@ -168,7 +168,9 @@ async fn a_flipped_bit_ends_the_connection_and_delivers_nothing_false() {
         stories.spawn(async move {
             let _place = places_free.acquire_owned().await.unwrap();
             let pair = pairs.lock().unwrap().pop().unwrap();
+            let t = tokio::time::Instant::now();
             let flipped = tell_with(&pair, server, who, flip).await;
+            println!("TIME {:?} {who} {flip:?}", t.elapsed());
             pairs.lock().unwrap().push(pair);
             (who, flip, flipped)
         });

@@ -24,7 +24,7 @@ pub(super) async fn run(account: Account, stop: CancellationToken) {
                 let letters = text.as_str().chars().count();
                 say(match said {
                     1 => format!(
-                        "I got that, all {letters} characters. On the wire it was as long as anything else under 256 bytes."
+                        "I got that, all {letters} characters. On the wire it was as long as any short message."
                     ),
                     2 => {
                         "Say as much as you like; our keys renew themselves every 50 messages or 30 seconds.".to_owned()

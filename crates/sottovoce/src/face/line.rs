@@ -11,12 +11,16 @@ use crate::printable::{line, lines};
 pub(crate) struct Line<W> {
     out: W,
     last_sent: Option<u64>,
+    /// What the names in the list that was last asked for begin with.
+    prefix: String,
+    /// The last name of the list that was last shown.
+    listed: String,
 }
 
 impl<W: Write + Send> Line<W> {
     /// Writes to `out`.
     pub(crate) fn new(out: W) -> Self {
-        Self { out, last_sent: None }
+        Self { out, last_sent: None, prefix: String::new(), listed: String::new() }
     }
 
     /// Where it writes.
@@ -43,17 +47,14 @@ impl<W: Write + Send> Face for Line<W> {
     fn show(&mut self, event: &Event) -> io::Result<()> {
         match event {
             Event::LoggedIn { user, server, group, .. } => {
-                self.say(format_args!("logged in to {server} as {user} ({group}); /help lists what you can type"))
+                self.say(format_args!("logged in to {server} as {user} ({group})"))?;
+                self.say(format_args!("/help lists what you can type"))
             }
             Event::Users { users, more: false } if users.is_empty() => self.say(format_args!("nobody else is online")),
             Event::Users { users, more } => {
-                let last = users.last().map_or("", String::as_str);
+                self.listed = users.last().cloned().unwrap_or_default();
                 self.say(format_args!("online: {}", users.join(" ")))?;
-                if *more {
-                    self.say(format_args!("there are more: /list START, for names that begin with START, after {last}"))
-                } else {
-                    Ok(())
-                }
+                if *more { self.say(format_args!("there are more: /more shows them")) } else { Ok(()) }
             }
             Event::Request { from } => self.say(format_args!("{from} asks to talk: --y accepts, --n refuses")),
             Event::Calling { peer } => self.say(format_args!("asking {peer} to talk; --n takes it back")),
@@ -72,13 +73,17 @@ impl<W: Write + Send> Face for Line<W> {
             },
             Event::ChatStarted { peer, safety_number, trust, .. } => {
                 self.last_sent = None;
-                let trust = match trust {
-                    Trust::New => "first chat: the key is now pinned; compare the safety number by another way",
-                    Trust::Pinned => "the same key as before, not verified: compare the safety number by another way",
-                    Trust::Verified => "the key that you verified",
-                };
-                self.say(format_args!("you talk to {peer}: {trust}"))?;
-                self.say(format_args!("safety number: {safety_number}"))
+                self.say(format_args!("you talk to {peer}, sealed with keys that the server does not have"))?;
+                match trust {
+                    Trust::New => {
+                        self.say(format_args!("this is your first chat, and the key of {peer} is now pinned"))?
+                    }
+                    Trust::Pinned => self.say(format_args!("the key of {peer} is the one of your last chat"))?,
+                    Trust::Verified => self.say(format_args!("the key of {peer} is the one that you verified"))?,
+                }
+                self.say(format_args!("safety number, to compare with {peer} by another way:"))?;
+                let groups: Vec<_> = safety_number.split(' ').collect();
+                groups.chunks(6).try_for_each(|half| self.say(format_args!("    {}", half.join(" "))))
             }
             Event::Message { from, text, .. } => self.message(from, text.as_str()),
             Event::Sent { n } => {
@@ -96,7 +101,7 @@ impl<W: Write + Send> Face for Line<W> {
                 match reason {
                     Ending::Goodbye => self.say(format_args!("the chat with {peer} ended with a goodbye"))?,
                     Ending::Lost => {
-                        self.say(format_args!("the chat with {peer} is lost: the connection ended without a goodbye"))?
+                        self.say(format_args!("the chat with {peer} is lost: a connection ended without a goodbye"))?
                     }
                     Ending::Error => {
                         self.say(format_args!("the chat with {peer} ended because something was not right"))?
@@ -117,11 +122,22 @@ impl<W: Write + Send> Face for Line<W> {
     }
 
     fn read(&mut self, line: &str) -> Result<Option<Command>, Failure> {
-        if line.is_empty() { Ok(None) } else { Command::parse(line).map(Some) }
+        let command = match line.trim() {
+            "" => return Ok(None),
+            "/more" => Command::list(&self.prefix, &self.listed)?,
+            _ => Command::parse(line)?,
+        };
+        if let Command::List(page) = &command {
+            self.prefix = page.prefix.as_str().to_owned();
+        }
+        Ok(Some(command))
     }
 
     fn help(&mut self) -> io::Result<()> {
-        client::HELP.lines().try_for_each(|help| self.say(format_args!("{help}")))
+        client::HELP
+            .lines()
+            .chain(["/more           the next names of a long list"])
+            .try_for_each(|help| self.say(format_args!("{help}")))
     }
 
     fn failed(&mut self, _: &Failure) -> io::Result<()> {

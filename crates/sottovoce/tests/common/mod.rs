@@ -328,9 +328,14 @@ impl Client {
         let stderr = self.stderr.recv_timeout(PATIENCE).expect("the client ends");
         assert_eq!(self.process.wait().unwrap().code(), Some(1), "{stderr}");
         let (code, message) = (last["code"].as_str().unwrap().to_owned(), last["message"].as_str().unwrap().to_owned());
-        assert_eq!(sentence(&stderr), format!("sottovoce: {message}"));
+        assert_eq!(sentence(&stderr), format!("sottovoce: {}", printed(&message)));
         (code, message)
     }
+}
+
+/// What is left of a message, in which there are no line ends, on a terminal.
+pub(crate) fn printed(message: &str) -> String {
+    message.chars().filter(|c| !c.is_control()).collect()
 }
 
 impl Drop for Client {

@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""Decodes docs/vectors/frames.json by what docs/protocol.md says, and by nothing else.
+
+Shares no code with the program, so that the two agree only where the document is right. Prints how many vectors
+agree; names those that do not, and exits 1, if there are any. Needs Python 3.11 and its standard library.
+"""
+
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+
+VECTORS = Path(__file__).resolve().parent.parent / "docs" / "vectors" / "frames.json"
+
+
+class Refused(Exception):
+    """The bytes are none that the protocol has; the text is the vector's `because`."""
+
+
+class Reader:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, count):
+        if self.at + count > len(self.data):
+            raise Refused("short")
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def uint(self, size):
+        return int.from_bytes(self.take(size), "big")
+
+    def vector(self, prefix, least, most):
+        data = self.take(self.uint(prefix))
+        return data if least <= len(data) <= most else refuse("length")
+
+    def one_of(self, names):
+        return names.get(self.uint(1)) or refuse("unknown")
+
+    def end(self):
+        return self.at == len(self.data) or refuse("long")
+
+
+def refuse(because):
+    raise Refused(because)
+
+
+def name(pattern, least, most):
+    def read(reader):
+        data = reader.vector(1, least, most)
+        return data.decode() if re.fullmatch(pattern, data) else refuse("name")
+
+    return read
+
+
+def names(reader):
+    inner, found = Reader(reader.vector(2, 0, 65535)), []
+    while inner.at < len(inner.data):
+        found.append(user(inner))
+    return found if len(found) <= 500 else refuse("length")
+
+
+def text(reader):
+    try:
+        return reader.vector(2, 1, 16384).decode("utf-8", "strict")
+    except UnicodeDecodeError:
+        raise Refused("text") from None
+
+
+def flag(reader):
+    return {0: False, 1: True}[value] if (value := reader.uint(1)) < 2 else refuse("flag")
+
+
+CLOSE_REASONS = {0: "Left", 1: "CalledOff", 2: "Expired", 3: "Busy", 4: "Failed", 5: "Overrun"}
+SERVER_ERRORS = {1: "UnknownUser", 2: "Replaced", 3: "Removed", 4: "ShuttingDown", 5: "Idle", 6: "Protocol", 7: "Unavailable"}
+
+prefix = name(rb"[a-z0-9._-]*", 0, 32)
+user = name(rb"[a-z0-9][a-z0-9._-]*", 1, 32)
+server = name(rb"[!-?\[-~]+", 1, 255)
+version = lambda reader: reader.one_of({1: 1})
+chat = lambda reader: reader.take(16)
+key = lambda reader: reader.take(32)
+number = lambda reader: reader.uint(8)
+opaque = lambda reader: reader.vector(2, 1, 65535)
+close_reason = lambda reader: reader.one_of(CLOSE_REASONS)
+server_error = lambda reader: reader.one_of(SERVER_ERRORS)
+
+HEADER = {"version": version, "chat": chat, "counter": number, "ack": number}
+REQUEST = {"peer": user, "chat": chat}
+CLOSE = {"chat": chat, "reason": close_reason}
+LAYOUTS = {
+    "to_server": {
+        0: ("Exit", {}),
+        1: ("List", {"prefix": prefix, "after": prefix}),
+        2: ("RequestToTalk", REQUEST),
+        3: ("Accept", {"chat": chat, "key_package": opaque}),
+        4: ("Refuse", {"chat": chat}),
+        5: ("Message", {**HEADER, "sealed": opaque}),
+        6: ("SessionEstablishment", {"chat": chat, "welcome": opaque}),
+        8: ("ChatClosed", CLOSE),
+        16: ("Login", {"user": user}),
+        19: ("Ping", {}),
+    },
+    "to_client": {
+        1: ("List", {"names": names, "more": flag}),
+        2: ("RequestToTalk", REQUEST),
+        3: ("Accept", {"chat": chat, "key": key, "key_package": opaque}),
+        4: ("Refuse", {"chat": chat}),
+        5: ("Message", {**HEADER, "sealed": opaque}),
+        6: ("SessionEstablishment", {"chat": chat, "key": key, "welcome": opaque}),
+        7: ("UserNotFound", {"chat": chat}),
+        8: ("ChatClosed", CLOSE),
+        17: ("LoggedIn", {"server": server}),
+        18: ("Error", {"reason": server_error}),
+        20: ("Pong", {}),
+    },
+    "content": {0: ("Receipt", {}), 1: ("Text", {"text": text}), 2: ("Goodbye", {})},
+    "authenticated_data": {5: ("Message", HEADER)},
+}
+
+
+def decode(read_as, data):
+    reader = Reader(data)
+    what, layout = reader.one_of(LAYOUTS[read_as])
+    fields = {field: read(reader) for field, read in layout.items()}
+    reader.end()
+    return what, fields
+
+
+def unhex(notation):
+    groups = (group.partition("*") for group in notation.split())
+    return b"".join(bytes.fromhex(digits) * int(times or 1) for digits, _, times in groups)
+
+
+def stated(fields):
+    """The fields of a vector as `decode` gives them."""
+    plain = {}
+    for field, value in fields.items():
+        if isinstance(value, dict):
+            value = value["repeat"] * value["times"]
+        plain[field] = unhex(value) if field in ("chat", "key", "key_package", "welcome", "sealed") else value
+    return plain
+
+
+def check_safety_number(vector):
+    def short(data):
+        return bytes([len(data)]) + data
+
+    parties = sorted((party["user"].encode(), unhex(party["key"])) for party in vector["parties"])
+    data = short(b"sottovoce safety number 1") + short(vector["server"].encode())
+    data += b"".join(short(who) + key for who, key in parties)
+    digest = hashlib.sha512(data).digest()
+    groups = [int.from_bytes(digest[at : at + 5], "big") % 100000 for at in range(0, 60, 5)]
+    digits = " ".join(f"{group:05}" for group in groups)
+    return (data, digits) == (unhex(vector["input"]), vector["number"])
+
+
+def check_malformed(vector):
+    try:
+        decode(vector["read_as"], unhex(vector["bytes"]))
+    except Refused as refused:
+        return str(refused) == vector["because"]
+    return False
+
+
+def check_decoded(read_as, what, vector):
+    data = unhex(vector["bytes"])
+    if "length" in vector and len(data).to_bytes(2, "big") != unhex(vector["length"]):
+        return False
+    try:
+        return decode(read_as, data) == (what, stated(vector["fields"]))
+    except Refused:
+        return False
+
+
+def main():
+    file = json.loads(VECTORS.read_text(encoding="utf-8"))
+    checks = {
+        "frames": lambda vector: check_decoded(vector["direction"], vector["frame"], vector),
+        "contents": lambda vector: check_decoded("content", vector["content"], vector),
+        "authenticated_data": lambda vector: check_decoded("authenticated_data", "Message", vector),
+        "safety_numbers": check_safety_number,
+        "malformed": check_malformed,
+    }
+    vectors = [(kind, place, vector) for kind in checks for place, vector in enumerate(file[kind])]
+    wrong = [(kind, place, vector) for kind, place, vector in vectors if not checks[kind](vector)]
+    for kind, place, vector in wrong:
+        print(f"{kind}[{place}] does not agree: {json.dumps(vector, ensure_ascii=False)[:200]}", file=sys.stderr)
+    if wrong or not vectors:
+        return 1
+    print(f"{len(vectors)} vectors agree")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
