@@ -74,27 +74,27 @@ impl Driver {
             }
             let deadline = self.machine.deadline().map(Deadline::from_std);
             let is_ready = may_command && self.machine.is_ready();
+            // Nothing goes first: a server that floods must not keep the user from being heard.
             let input = tokio::select! {
-                biased;
-                // 1. The order to stop: leave, and for the second time, so at once.
+                // The order to stop: leave, and for the second time, so at once.
                 () = stop.cancelled(), if may_stop => {
                     may_stop = false;
                     self.input(Input::Command(Command::Exit)).await;
                     Input::Command(Command::Exit)
                 }
-                // 2. The server.
+                // The server.
                 frame = next_frame(&mut self.link), if self.link.is_some() => frame.map_or(Input::Lost, Input::Frame),
-                // 3. A connection that was asked for.
+                // A connection that was asked for.
                 connection = wait_for(&mut self.connecting), if self.connecting.is_some() => {
                     self.connecting = None;
                     self.connected(connection)
                 }
-                // 4. The user.
+                // The user.
                 command = commands.recv(), if is_ready => {
                     may_command = command.is_some();
                     Input::Command(command.unwrap_or(Command::Exit))
                 }
-                // 5. Time.
+                // Time.
                 () = sleep_until(deadline.unwrap_or_else(Deadline::now)), if deadline.is_some() => Input::Tick,
             };
             if matches!(input, Input::Lost) {

@@ -91,11 +91,11 @@ impl Connection {
                 alarm.as_mut().reset(deadline);
             }
             let has_room = self.unsent.len() < MAX_UNSENT;
+            // Nothing goes first: whoever floods one of these must not keep the others from being heard.
             tokio::select! {
-                biased;
-                // 1. The server stops.
+                // The server stops.
                 () = self.relay.stop.cancelled() => self.input(Input::End(ServerError::ShuttingDown)).await,
-                // 2. What is ready goes out.
+                // What is ready goes out.
                 written = write(&mut self.writer, &mut self.unsent, &mut self.unflushed),
                     if !self.unsent.is_empty() || self.unflushed =>
                 {
@@ -103,14 +103,14 @@ impl Connection {
                         self.input(Input::Lost).await;
                     }
                 }
-                // 3. Other sessions.
+                // Other sessions.
                 letter = self.inbox.receive(), if has_room => self.letters(letter).await,
-                // 4. The client.
+                // The client.
                 frame = self.frames.next(), if has_room => match frame {
                     Some(Ok(frame)) => self.input(Input::Frame(frame.freeze())).await,
                     Some(Err(_)) | None => self.input(Input::Lost).await,
                 },
-                // 5. Time.
+                // Time.
                 () = &mut alarm, if deadline.is_some() => self.input(Input::Tick).await,
             }
         }

@@ -45,17 +45,10 @@ async fn prepare(arguments: &Chat, stop: &CancellationToken) -> Result<Option<Pr
     let profile = Profile::read(&arguments.profile)?;
     let (host, port) = profile.server()?;
     let source = Source::new(arguments.password_file.as_deref());
-    let user: UserName = arguments.name.as_deref().unwrap_or(profile.name()).parse().map_err(|error| {
-        let code = match error {
-            NameError::Blank => ErrorCode::BlankField,
-            NameError::Bad => ErrorCode::BadName,
-        };
-        Failure::new(code, format_args!("the user name: {error}"))
-    })?;
-    let key = tokio::select! {
+    let (user, key) = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(None),
-        key = unlock(&profile, source) => Arc::new(key?),
+        who = who(arguments.name.as_deref().unwrap_or(profile.name()), &profile, source) => who?,
     };
     let tls = client_config(&key, profile.roots()?).map_err(|error| Failure::new(ErrorCode::BadFile, error))?;
     let account = Account { user, key, host, port, tls, pins: Arc::new(profile.pins()) };
@@ -68,11 +61,53 @@ async fn log_in(face: &mut dyn Face, prepared: Prepared, stop: &CancellationToke
     loop {
         match face::run(face, &mut input, account.clone(), stop).await {
             Err(failure) if failure.code == ErrorCode::UnknownUser && can_ask_again => {
-                account.user = ask_name_again(&failure, &mut input).await.ok_or(failure)?;
+                account.user = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return Ok(()),
+                    user = ask_name_again(&failure, &mut input) => user.ok_or(failure)?,
+                };
             }
             result => return result,
         }
     }
+}
+
+/// The user's name and unlocked key. At a terminal a mistake in either can be mended.
+async fn who(name: &str, profile: &Profile, source: Source<'_>) -> Result<(UserName, Arc<UserKey>), Failure> {
+    let mut name = name.to_owned();
+    let user = loop {
+        match name.parse() {
+            Ok(user) => break user,
+            Err(error) if source.can_ask_again() => {
+                tell(&bad_name(error))?;
+                name = ask_name().await?;
+            }
+            Err(error) => return Err(bad_name(error)),
+        }
+    };
+    Ok((user, Arc::new(unlock(profile, source).await?)))
+}
+
+fn bad_name(error: NameError) -> Failure {
+    let code = match error {
+        NameError::Blank => ErrorCode::BlankField,
+        NameError::Bad => ErrorCode::BadName,
+    };
+    Failure::new(code, format_args!("the user name: {error}"))
+}
+
+/// A line that a person types at the prompt for a name, before the face reads anything.
+async fn ask_name() -> Result<String, Failure> {
+    let asked = tokio::task::spawn_blocking(|| {
+        write!(std::io::stderr(), "User name: ")?;
+        let mut line = String::new();
+        match std::io::stdin().read_line(&mut line)? {
+            0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(line.trim().to_owned()),
+        }
+    });
+    let asked = asked.await.map_err(std::io::Error::from).flatten();
+    asked.map_err(|error| Failure::new(ErrorCode::BlankField, format_args!("no user name was given ({error})")))
 }
 
 /// The user's key, unlocked. At a terminal a mistake can be mended.

@@ -47,8 +47,8 @@ pub(crate) async fn run(
     let mut pending: Option<Command> = None;
     let mut has_input = true;
     loop {
+        // Nothing goes first: who talks much must not keep the user from being heard.
         tokio::select! {
-            biased;
             event = events.recv() => match event {
                 Some(event) => face.show(&event).map_err(no_output)?,
                 None => break,

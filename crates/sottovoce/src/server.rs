@@ -56,7 +56,7 @@ pub(crate) async fn register(command: User) -> Result<(), Failure> {
         }
         User::List { dir } => {
             let users = directory(&dir).await?.list().await?;
-            users.iter().try_for_each(|(name, key)| print(format_args!("{}", public_line(key, name.as_str()))))
+            users.iter().try_for_each(|(name, key)| print(format_args!("{name} {}", public_line(key, ""))))
         }
         User::Remove { name, dir } => {
             directory(&dir).await?.remove(&name).await?;
