@@ -5,6 +5,7 @@ mod frames;
 mod talking;
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,7 +33,7 @@ const RENEWAL: Duration = Duration::from_secs(protocol::limits::RENEW_AFTER_SECO
 const DRAIN: Duration = Duration::from_secs(5);
 /// From a full window to the word that the peer is behind.
 const BEHIND: Duration = Duration::from_secs(2);
-/// Messages that may wait for room in the window before no more are taken in.
+/// Messages that may wait for room in the window, and commands for the log-in, before no more are taken in.
 const MAX_WAITING: usize = 256;
 
 /// Something that happened to a client.
@@ -91,6 +92,8 @@ pub struct Client {
     rng: Box<dyn rand_core::CryptoRng + Send>,
     timers: Timers<Timer>,
     phase: Phase,
+    /// What the user wanted before the log-in was through, as a pipe does.
+    early: VecDeque<Command>,
     lists_asked: usize,
 }
 
@@ -160,7 +163,7 @@ enum Step {
 impl Client {
     /// A client of the user who holds `key`. All randomness that chats need is drawn from `rng`.
     pub fn new(user: UserName, key: Arc<UserKey>, rng: Box<dyn rand_core::CryptoRng + Send>) -> Self {
-        Self { user, key, rng, timers: Timers::default(), phase: Phase::Idle, lists_asked: 0 }
+        Self { user, key, rng, timers: Timers::default(), phase: Phase::Idle, early: VecDeque::new(), lists_asked: 0 }
     }
 
     /// Whether the client takes another message now. Face and driver leave what the user typed unread until it does,
@@ -235,6 +238,9 @@ impl Client {
         self.phase = Phase::Online { own, state: State::Free, leaving: None };
         self.timers.stop(Timer::LogIn);
         self.heard(now);
+        while let Some(command) = self.early.pop_front() {
+            self.command(command, now, out);
+        }
     }
 
     /// Something came from the server: it is there.
@@ -287,6 +293,7 @@ impl Client {
         };
         let comes_back = *leaving == Some(Leaving::ToComeBack);
         self.timers.stop_all();
+        self.lists_asked = 0;
         send(out, &ToServer::Exit);
         out.extend([Output::Disconnect, Output::Event(Event::LoggedOut)]);
         if comes_back {

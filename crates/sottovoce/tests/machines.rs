@@ -126,6 +126,26 @@ fn the_whole_story() {
 }
 
 #[test]
+fn what_a_pipe_wants_before_the_log_in_is_done_after_it() {
+    let mut relay = Relay::new(&["alice"]);
+    relay.input(0, Input::Start);
+    relay.types(0, "--l");
+    relay.types(0, "--ex");
+    relay.settle();
+    let told: Vec<_> = relay.news(0).iter().filter_map(short).collect();
+    assert_eq!(told, ["logged_in alice", "users ", "logged_out"]);
+    assert!(relay.users[0].quit);
+    // Whoever types it with nothing begun, or twice, does not want to wait.
+    for before in [&[][..], &["--l", "--ex"][..]] {
+        let mut relay = Relay::new(&["alice"]);
+        relay.input(0, Input::Start);
+        before.iter().for_each(|line| relay.types(0, line));
+        relay.types(0, "--ex");
+        assert!(relay.users[0].quit);
+    }
+}
+
+#[test]
 fn a_request_without_an_answer_ends_for_both() {
     let mut relay = logged_in(&["alice", "bob"]);
     tell(

@@ -314,7 +314,10 @@ impl<'a> Story<'a> {
             for n in 0..ENOUGH_TO_RENEW {
                 self.say(caller, &format!("thought {n}")).await?;
             }
+            // It came between the messages.
+            self.looked_at[caller] = 0;
             self.until(caller, |event| matches!(event, Event::Renewed { .. })).await?;
+            self.looked_at[caller] = self.heard[caller].len();
             self.say(accepter, "with new keys").await?;
             self.say(caller, "as you say").await?;
         }

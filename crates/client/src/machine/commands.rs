@@ -22,12 +22,13 @@ impl Client {
             (Phase::Online { .. }, Command::Say(text)) => self.say(text, now, out),
             (Phase::Online { .. }, Command::Leave) => self.leave(Leaving::ToComeBack, now, out),
             (Phase::Online { .. }, Command::Exit) => self.leave(Leaving::ForGood, now, out),
-            (_, Command::Exit) => {
+            // Nothing was begun, or it is said for the second time.
+            (_, Command::Exit) if self.early.is_empty() || self.early.contains(&Command::Exit) => {
                 self.timers.stop_all();
                 self.phase = Phase::Ended;
                 out.extend([Output::Disconnect, Output::Quit(None)]);
             }
-            _ => error(out, ErrorCode::NotInChat, "you are not logged in yet"),
+            (_, command) => self.early.push_back(command),
         }
     }
 

@@ -37,6 +37,7 @@ impl Client {
                 if let Some(left) = self.lists_asked.checked_sub(1) {
                     self.lists_asked = left;
                     out.push(Output::Event(users(list, &self.user)));
+                    self.go_if_leaving(out);
                 }
             }
             ToClient::RequestToTalk(request) => self.requested(request, now, out),

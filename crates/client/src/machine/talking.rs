@@ -280,6 +280,8 @@ impl Client {
         };
         match state {
             State::Chatting(conversation) if conversation.undelivered() > 0 => {}
+            // A pipe that asks for the list and ends wants to read it.
+            _ if self.lists_asked > 0 => {}
             _ => self.say_goodbye(out),
         }
     }
