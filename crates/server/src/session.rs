@@ -1,11 +1,14 @@
 //! One logged-in connection, as a machine: no socket, no clock, no directory, no router.
 
+mod commands;
+mod signals;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{
-    Accepted, ChatHeader, ChatId, Close, CloseReason, Code, Established, List, Machine, Page, PublicKey, Request,
-    ServerError, ServerName, Timers, ToClient, ToServer, UserName,
+    ChatHeader, ChatId, Close, CloseReason, Code, List, Machine, Page, PublicKey, ServerError, ServerName, Timers,
+    ToClient, ToServer, UserName,
 };
 use subtle::{Choice, ConstantTimeEq as _};
 
@@ -227,158 +230,6 @@ impl Session {
             }
             Phase::LoggedIn { .. } if !same => self.end(ServerError::Removed, out),
             _ => {}
-        }
-    }
-
-    fn command(&mut self, frame: ToServer, now: Instant, out: &mut Vec<Output>) {
-        let Phase::LoggedIn { user, state } = &mut self.phase else {
-            return;
-        };
-        match frame {
-            ToServer::Exit => self.leave(out),
-            ToServer::List(page) => out.push(Output::List(page)),
-            ToServer::Ping => send(out, &ToClient::Pong),
-            ToServer::RequestToTalk(Request { peer, chat }) => match state {
-                State::Free if peer == *user => send(out, &ToClient::UserNotFound(chat)),
-                State::Free => {
-                    signal(out, user, &peer, chat, SignalKind::Request { key: self.key });
-                    self.timers.start(Timer::Request, after(now, self.patience.request));
-                    *state = State::Calling { peer, chat };
-                }
-                // The two ask each other, and the peer was first: its request is on its way to the client, which
-                // accepts it since it wants the same.
-                State::Ringing { peer: caller, .. } if *caller == peer => {}
-                _ => send(out, &ToClient::ChatClosed(Close { chat, reason: CloseReason::Busy })),
-            },
-            ToServer::Accept(accept) => {
-                if let State::Ringing { peer, chat } = state
-                    && *chat == accept.chat
-                {
-                    let kind = SignalKind::Accept { key: self.key, key_package: accept.key_package };
-                    signal(out, user, peer, *chat, kind);
-                    self.timers.stop(Timer::Request);
-                    self.timers.start(Timer::Establishment, after(now, self.patience.establishment));
-                    *state = State::Establishing { peer: peer.clone(), chat: *chat, side: Side::Accepter };
-                }
-            }
-            ToServer::Refuse(refused) => {
-                if let State::Ringing { peer, chat } = state
-                    && *chat == refused
-                {
-                    signal(out, user, peer, refused, SignalKind::Refuse);
-                    self.timers.stop(Timer::Request);
-                    *state = State::Free;
-                }
-            }
-            ToServer::SessionEstablishment(establish) => match state {
-                State::Establishing { peer, chat, side } if *chat == establish.chat => {
-                    if *side == Side::Accepter {
-                        return self.end(ServerError::Protocol, out);
-                    }
-                    let kind = SignalKind::Establish { key: self.key, welcome: establish.welcome };
-                    signal(out, user, peer, *chat, kind);
-                    self.timers.stop(Timer::Establishment);
-                    *state = State::Chatting { peer: peer.clone(), chat: *chat };
-                }
-                State::Chatting { chat, .. } if *chat == establish.chat => self.end(ServerError::Protocol, out),
-                _ => {}
-            },
-            ToServer::ChatClosed(Close { chat, reason }) => match reason {
-                CloseReason::Left | CloseReason::CalledOff | CloseReason::Failed => {
-                    if state.is_about(chat) {
-                        self.close(reason, out);
-                    }
-                }
-                CloseReason::Expired | CloseReason::Busy | CloseReason::Overrun => {
-                    self.end(ServerError::Protocol, out);
-                }
-            },
-            // Messages never get here; a second log-in is a mistake of the client's.
-            ToServer::Message(_) | ToServer::Login(_) => self.end(ServerError::Protocol, out),
-        }
-    }
-
-    fn signal(&mut self, from_peer: Signal, now: Instant, out: &mut Vec<Output>) {
-        let Phase::LoggedIn { user, state } = &mut self.phase else {
-            return;
-        };
-        let Signal { from, chat, kind } = from_peer;
-        if let SignalKind::Request { .. } = kind {
-            let yields = match state {
-                State::Free => true,
-                // Two ask each other at the same moment. The request of the smaller name stands, on both sides.
-                State::Calling { peer, .. } if *peer == from => {
-                    if *user < from {
-                        return;
-                    }
-                    true
-                }
-                _ => false,
-            };
-            if yields {
-                self.timers.start(Timer::Request, after(now, self.patience.request));
-                send(out, &ToClient::RequestToTalk(Request { peer: from.clone(), chat }));
-                *state = State::Ringing { peer: from, chat };
-            } else {
-                signal(out, user, &from, chat, SignalKind::Unavailable);
-            }
-            return;
-        }
-        if !state.is_about(chat) || state.peer() != Some(&from) {
-            // The chat ended while this was on its way.
-            return;
-        }
-        match (kind, &*state) {
-            (SignalKind::Message(frame), State::Chatting { .. }) => out.push(Output::Send(frame)),
-            (SignalKind::Unavailable, State::Calling { .. }) => {
-                self.free();
-                send(out, &ToClient::UserNotFound(chat));
-            }
-            (SignalKind::Refuse, State::Calling { .. }) => {
-                self.free();
-                send(out, &ToClient::Refuse(chat));
-            }
-            (SignalKind::Accept { key, key_package }, State::Calling { .. }) => {
-                self.timers.stop(Timer::Request);
-                self.timers.start(Timer::Establishment, after(now, self.patience.establishment));
-                *state = State::Establishing { peer: from, chat, side: Side::Caller };
-                send(out, &ToClient::Accept(Accepted { chat, key, key_package }));
-            }
-            (SignalKind::Establish { key, welcome }, State::Establishing { side: Side::Accepter, .. }) => {
-                self.timers.stop(Timer::Establishment);
-                *state = State::Chatting { peer: from, chat };
-                send(out, &ToClient::SessionEstablishment(Established { chat, key, welcome }));
-            }
-            // Whoever goes while being asked was not there to be found.
-            (SignalKind::Close(CloseReason::Left), State::Calling { .. }) => {
-                self.free();
-                send(out, &ToClient::UserNotFound(chat));
-            }
-            (SignalKind::Close(reason), _) => {
-                self.free();
-                send(out, &ToClient::ChatClosed(Close { chat, reason }));
-            }
-            _ => {}
-        }
-    }
-
-    fn undelivered(&mut self, chat: ChatId, why: Undelivered, out: &mut Vec<Output>) {
-        let Phase::LoggedIn { state, .. } = &self.phase else {
-            return;
-        };
-        if !state.is_about(chat) {
-            return;
-        }
-        match (state, why) {
-            (State::Calling { .. }, _) => {
-                self.free();
-                send(out, &ToClient::UserNotFound(chat));
-            }
-            (_, Undelivered::Absent) => {
-                self.free();
-                send(out, &ToClient::ChatClosed(Close { chat, reason: CloseReason::Left }));
-            }
-            (_, Undelivered::Full) => self.close_on_both_sides(CloseReason::Overrun, out),
         }
     }
 

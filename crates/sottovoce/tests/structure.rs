@@ -37,6 +37,7 @@ const PURE: &[&str] = &[
     "crates/client/src/command.rs",
     "crates/client/src/event.rs",
     "crates/server/src/session.rs",
+    "crates/server/src/session",
     "crates/server/src/signal.rs",
 ];
 

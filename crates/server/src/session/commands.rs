@@ -1,0 +1,78 @@
+//! What a logged-in client sends.
+
+use std::time::Instant;
+
+use protocol::{Close, CloseReason, Request, ServerError, ToClient, ToServer};
+
+use super::{Output, Phase, Session, Side, State, Timer, after, send, signal};
+use crate::signal::SignalKind;
+
+impl Session {
+    pub(super) fn command(&mut self, frame: ToServer, now: Instant, out: &mut Vec<Output>) {
+        let Phase::LoggedIn { user, state } = &mut self.phase else {
+            return;
+        };
+        match frame {
+            ToServer::Exit => self.leave(out),
+            ToServer::List(page) => out.push(Output::List(page)),
+            ToServer::Ping => send(out, &ToClient::Pong),
+            ToServer::RequestToTalk(Request { peer, chat }) => match state {
+                State::Free if peer == *user => send(out, &ToClient::UserNotFound(chat)),
+                State::Free => {
+                    signal(out, user, &peer, chat, SignalKind::Request { key: self.key });
+                    self.timers.start(Timer::Request, after(now, self.patience.request));
+                    *state = State::Calling { peer, chat };
+                }
+                // The two ask each other, and the peer was first: its request is on its way to the client, which
+                // accepts it since it wants the same.
+                State::Ringing { peer: caller, .. } if *caller == peer => {}
+                _ => send(out, &ToClient::ChatClosed(Close { chat, reason: CloseReason::Busy })),
+            },
+            ToServer::Accept(accept) => {
+                if let State::Ringing { peer, chat } = state
+                    && *chat == accept.chat
+                {
+                    let kind = SignalKind::Accept { key: self.key, key_package: accept.key_package };
+                    signal(out, user, peer, *chat, kind);
+                    self.timers.stop(Timer::Request);
+                    self.timers.start(Timer::Establishment, after(now, self.patience.establishment));
+                    *state = State::Establishing { peer: peer.clone(), chat: *chat, side: Side::Accepter };
+                }
+            }
+            ToServer::Refuse(refused) => {
+                if let State::Ringing { peer, chat } = state
+                    && *chat == refused
+                {
+                    signal(out, user, peer, refused, SignalKind::Refuse);
+                    self.timers.stop(Timer::Request);
+                    *state = State::Free;
+                }
+            }
+            ToServer::SessionEstablishment(establish) => match state {
+                State::Establishing { peer, chat, side } if *chat == establish.chat => {
+                    if *side == Side::Accepter {
+                        return self.end(ServerError::Protocol, out);
+                    }
+                    let kind = SignalKind::Establish { key: self.key, welcome: establish.welcome };
+                    signal(out, user, peer, *chat, kind);
+                    self.timers.stop(Timer::Establishment);
+                    *state = State::Chatting { peer: peer.clone(), chat: *chat };
+                }
+                State::Chatting { chat, .. } if *chat == establish.chat => self.end(ServerError::Protocol, out),
+                _ => {}
+            },
+            ToServer::ChatClosed(Close { chat, reason }) => match reason {
+                CloseReason::Left | CloseReason::CalledOff | CloseReason::Failed => {
+                    if state.is_about(chat) {
+                        self.close(reason, out);
+                    }
+                }
+                CloseReason::Expired | CloseReason::Busy | CloseReason::Overrun => {
+                    self.end(ServerError::Protocol, out);
+                }
+            },
+            // Messages never get here; a second log-in is a mistake of the client's.
+            ToServer::Message(_) | ToServer::Login(_) => self.end(ServerError::Protocol, out),
+        }
+    }
+}
