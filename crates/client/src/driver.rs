@@ -185,11 +185,14 @@ impl Link {
         }
     }
 
-    /// Lets the last frames out, then ends the connection.
+    /// Lets the last frames out, then waits for the server to end the connection. Were it closed here first, with
+    /// something of the server's unread, it would be reset, and a goodbye on its way could go with it.
     async fn finish(self) {
-        drop(self.unsent);
+        let Self { mut frames, unsent, writer, .. } = self;
+        drop(unsent);
+        let taken_leave = async { tokio::join!(writer, async { while let Some(Ok(_)) = frames.next().await {} }) };
         // What cannot leave in time is lost with the connection; the user has been told what is undelivered.
-        let _ = timeout(FAREWELL, self.writer).await;
+        let _ = timeout(FAREWELL, taken_leave).await;
     }
 }
 

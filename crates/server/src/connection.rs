@@ -93,8 +93,13 @@ impl Connection {
             let has_room = self.unsent.len() < MAX_UNSENT;
             // Nothing goes first: whoever floods one of these must not keep the others from being heard.
             tokio::select! {
-                // The server stops.
-                () = self.relay.stop.cancelled() => self.input(Input::End(ServerError::ShuttingDown)).await,
+                // The server stops. What others have said comes first: it may be a goodbye.
+                () = self.relay.stop.cancelled() => {
+                    if let Some(letter) = self.inbox.try_receive() {
+                        self.letters(Some(letter)).await;
+                    }
+                    self.input(Input::End(ServerError::ShuttingDown)).await;
+                }
                 // What is ready goes out.
                 written = write(&mut self.writer, &mut self.unsent, &mut self.unflushed),
                     if !self.unsent.is_empty() || self.unflushed =>

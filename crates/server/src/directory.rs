@@ -379,7 +379,7 @@ fn absolute(path: &Path) -> Result<Arc<Path>, DirectoryError> {
     std::path::absolute(path).map(Arc::from).map_err(|error| failed(path, error.into()))
 }
 
-/// Tells apart what an operator can do something about, by SQLite's primary result code (https://sqlite.org/rescode.html).
+/// Tells apart what an operator can do something about, by SQLite's primary result code (<https://sqlite.org/rescode.html>).
 fn failed(path: &Path, error: sqlx::Error) -> DirectoryError {
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
     let path = path.to_path_buf();

@@ -196,7 +196,8 @@ impl Session {
             }
         }
         match (ToServer::decode(&frame), &mut self.phase) {
-            (_, Phase::Ended) => {}
+            // Nothing hurries a refusal: its time would tell how long the look-up took.
+            (_, Phase::Ended | Phase::Refusing) => {}
             (Ok(frame), Phase::LoggedIn { .. }) => self.command(frame, now, out),
             (Ok(ToServer::Login(user)), phase @ Phase::AwaitingLogin) => {
                 out.push(Output::LookUp(user.clone()));

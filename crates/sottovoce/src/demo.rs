@@ -43,18 +43,15 @@ pub(crate) async fn run() -> Result<(), Failure> {
     let result = if stdin().is_terminal() && stdout().is_terminal() {
         alone_with_bob(&relay, &stop).await
     } else {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => Ok(()),
-            played = play::run(relay.account("alice").await?, relay.account("bob").await?, relay_saw) => played,
-        }
+        play::run(relay.account("alice").await?, relay.account("bob").await?, relay_saw, &stop).await
     };
     relay.stop().await;
     result
 }
 
 async fn alone_with_bob(relay: &Relay, stop: &CancellationToken) -> Result<(), Failure> {
-    let companion = tokio::spawn(companion::run(relay.account("bob").await?, stop.clone()));
+    let leave = stop.child_token();
+    let companion = tokio::spawn(companion::run(relay.account("bob").await?, leave.clone()));
     let third = relay.profile("carol").await?;
     let mut face = Line::new(stdout());
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("sottovoce"));
@@ -67,7 +64,9 @@ async fn alone_with_bob(relay: &Relay, stop: &CancellationToken) -> Result<(), F
     lines.iter().try_for_each(|line| face.say(format_args!("{line}"))).map_err(Failure::new)?;
     let mut input = Input::begin();
     let result = face::run(&mut face, &mut input, relay.account("alice").await?, stop).await;
-    companion.abort();
+    // The companion must be done with its files before the directory that these are in goes.
+    leave.cancel();
+    companion.await.map_err(Failure::new)?;
     Ok(result?)
 }
 

@@ -43,11 +43,16 @@ impl<'a> Source<'a> {
             Self::Terminal => {
                 let asked =
                     tokio::task::spawn_blocking(|| rpassword::prompt_password(prompt).map(Zeroizing::new)).await;
-                asked.map_err(std::io::Error::from).flatten().map_err(|error| {
-                    let message =
-                        format!("there is no terminal to ask for the password ({error}); use --password-file FILE");
-                    client::Failure::new(ErrorCode::BlankField, message)
-                })?
+                match asked.map_err(std::io::Error::from).flatten() {
+                    Ok(password) => password,
+                    // Ctrl-C: its signal is on its way, and whoever waits for this password waits for that, too.
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => std::future::pending().await,
+                    Err(error) => {
+                        let message =
+                            format!("there is no terminal to ask for the password ({error}); use --password-file FILE");
+                        return Err(client::Failure::new(ErrorCode::BlankField, message));
+                    }
+                }
             }
         };
         if password.is_empty() {

@@ -7,7 +7,7 @@ pub(crate) fn line(text: &str) -> String {
     text.chars().filter_map(|c| if is_space(c) { Some(' ') } else { (!is_dangerous(c)).then_some(c) }).collect()
 }
 
-/// Lines as [`line`] makes them, as many as the text has.
+/// Lines as [`line()`] makes them, as many as the text has.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = String> {
     text.split('\n').map(|part| line(part.strip_suffix('\r').unwrap_or(part)))
 }

@@ -17,17 +17,41 @@ use crate::{
 /// Characters of a sealed frame that fit beside the rest on a line of 80.
 const SHOWN: usize = 48;
 
-/// Plays a conversation from log-in to goodbye, and shows what alice, bob and the relay see.
-pub(super) async fn run(alice: Account, bob: Account, mut relay_saw: mpsc::Receiver<String>) -> Result<(), Failure> {
-    let mut alice = Player::new("alice", alice);
-    let mut bob = Player::new("bob  ", bob);
-    let told = |error: std::io::Error| Failure::new(format_args!("nothing can be written to standard output: {error}"));
+/// Plays a conversation from log-in to goodbye, or until `stop`, and shows what alice, bob and the relay see.
+pub(super) async fn run(
+    alice: Account,
+    bob: Account,
+    relay_saw: mpsc::Receiver<String>,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let leave = stop.child_token();
+    let mut alice = Player::new("alice", alice, leave.clone());
+    let mut bob = Player::new("bob  ", bob, leave.clone());
+    let played = tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(()),
+        played = converse(&mut alice, &mut bob, relay_saw) => played,
+    };
+    // Both must be done with their files before the directory that these are in goes.
+    leave.cancel();
+    let ended = (alice.finish().await, bob.finish().await);
+    played.and(ended.0).and(ended.1)?;
+    writeln!(stdout(), "\nNothing is left of it. At a terminal, you are alice.").map_err(untold)
+}
 
+fn untold(error: std::io::Error) -> Failure {
+    Failure::new(format_args!("nothing can be written to standard output: {error}"))
+}
+
+async fn converse(alice: &mut Player, bob: &mut Player, mut relay_saw: mpsc::Receiver<String>) -> Result<(), Failure> {
+    writeln!(stdout(), "A throwaway relay, alice and bob, all on this machine. Each line says who sees it.\n")
+        .map_err(untold)?;
     bob.until(|event| matches!(event, Event::LoggedIn { .. })).await?;
     alice.until(|event| matches!(event, Event::LoggedIn { .. })).await?;
     alice.types("--l").await?;
     alice.until(|event| matches!(event, Event::Users { .. })).await?;
     alice.types("--r bob").await?;
+    alice.until(|event| matches!(event, Event::Calling { .. })).await?;
     bob.until(|event| matches!(event, Event::Request { .. })).await?;
     bob.types("--y").await?;
     bob.until(|event| matches!(event, Event::ChatStarted { .. })).await?;
@@ -41,13 +65,13 @@ pub(super) async fn run(alice: Account, bob: Account, mut relay_saw: mpsc::Recei
         (true, "Same here. Meet at nine."),
     ]);
     while let Some((by_alice, text)) = conversation.pop_front() {
-        let (speaker, listener) = if by_alice { (&mut alice, &mut bob) } else { (&mut bob, &mut alice) };
+        let (speaker, listener) = if by_alice { (&mut *alice, &mut *bob) } else { (&mut *bob, &mut *alice) };
         speaker.types(text).await?;
         listener.until(|event| matches!(event, Event::Message { .. })).await?;
         let Some(frame) = relay_saw.recv().await else {
             return Err(Failure::new("the demo cannot see what its relay sees; please report it"));
         };
-        show_frame(&frame).map_err(told)?;
+        show_frame(&frame).map_err(untold)?;
         speaker.until(|event| matches!(event, Event::Delivered { .. })).await?;
         // The receipt.
         relay_saw.recv().await;
@@ -57,6 +81,10 @@ pub(super) async fn run(alice: Account, bob: Account, mut relay_saw: mpsc::Recei
     alice.ends().await?;
     bob.types("--ex").await?;
     bob.ends().await
+}
+
+fn no_output(error: std::io::Error) -> Failure {
+    Failure::new(format_args!("nothing can be written to standard output: {error}"))
 }
 
 fn show_frame(hex: &str) -> std::io::Result<()> {
@@ -74,17 +102,17 @@ struct Player {
 }
 
 impl Player {
-    fn new(name: &'static str, account: Account) -> Self {
+    fn new(name: &'static str, account: Account, leave: CancellationToken) -> Self {
         let (commands, queue) = mpsc::channel(1);
         let (sender, events) = mpsc::channel(16);
         let rng = Box::new(UnwrapErr(SysRng));
-        let client = tokio::spawn(client::run(account, rng, queue, sender, CancellationToken::new()));
+        let client = tokio::spawn(client::run(account, rng, queue, sender, leave));
         Self { face: Line::new(Prefixed { name, out: stdout(), at_start: true }), commands, events, client }
     }
 
     /// Does what the player would by typing `line`, and shows it.
     async fn types(&mut self, line: &str) -> Result<(), Failure> {
-        writeln!(self.face.out(), "> {line}").map_err(Failure::new)?;
+        writeln!(self.face.out(), "> {line}").map_err(no_output)?;
         let command = Command::parse(line)?;
         self.commands.send(command).await.map_err(|_| Failure::new("a client of the demo ended before its time"))
     }
@@ -92,7 +120,7 @@ impl Player {
     /// Shows events up to the one that is waited for.
     async fn until(&mut self, is_awaited: impl Fn(&Event) -> bool) -> Result<(), Failure> {
         while let Some(event) = self.events.recv().await {
-            self.face.show(&event).map_err(Failure::new)?;
+            self.face.show(&event).map_err(no_output)?;
             if is_awaited(&event) {
                 return Ok(());
             }
@@ -103,9 +131,16 @@ impl Player {
     /// Shows what is left, up to the end.
     async fn ends(&mut self) -> Result<(), Failure> {
         while let Some(event) = self.events.recv().await {
-            self.face.show(&event).map_err(Failure::new)?;
+            self.face.show(&event).map_err(no_output)?;
         }
-        Ok((&mut self.client).await.map_err(Failure::new)??)
+        Ok(())
+    }
+
+    /// Waits for the client's end, whether or not what is left can be shown.
+    async fn finish(mut self) -> Result<(), Failure> {
+        let shown = self.ends().await;
+        while self.events.recv().await.is_some() {}
+        shown.and(Ok(self.client.await.map_err(Failure::new)??))
     }
 }
 
