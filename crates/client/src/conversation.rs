@@ -109,9 +109,14 @@ impl Conversation {
         self.turn
     }
 
-    /// Whether this side should renew now because of the messages since the last renewal.
+    /// Whether this side should renew now.
     pub(crate) fn is_renewal_due(&self) -> bool {
         self.turn && self.messages_since_renewal >= RENEW_AFTER_MESSAGES
+    }
+
+    /// Makes the next renewal due, as that many messages would.
+    pub(crate) fn make_renewal_due(&mut self) {
+        self.messages_since_renewal = RENEW_AFTER_MESSAGES;
     }
 
     /// Seals the next waiting message, if there is one and the window has room: its counter and its frame.

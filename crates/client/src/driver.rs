@@ -133,8 +133,10 @@ impl Driver {
                 None
             }
             Output::Send(frame) => {
+                // A writer that has ended is no reason to stop reading: the server's last word, why it ended the
+                // connection, may still be to come.
                 if let Some(link) = &mut self.link
-                    && link.unsent.try_send(frame).is_err()
+                    && let Err(mpsc::error::TrySendError::Full(_)) = link.unsent.try_send(frame)
                 {
                     link.broken = true;
                 }
@@ -209,7 +211,7 @@ fn check_server_name(certificate: &CertificateDer<'_>, pins: &PinFile, name: &Se
             ErrorCode::UntrustedServer,
             format!(
                 "this profile's pins are of people on {before}, and the server now calls itself {name}; ask its \
-                 operator, and if that is so, `sottovoce pins forget` each of them"
+                 operator, and if that is so, `sottovoce pins forget NAME --profile DIR` for each"
             ),
         )),
         _ => Ok(()),

@@ -19,7 +19,7 @@ use crate::{Command, Ending, ErrorCode, Event, Failure, conversation::Conversati
 
 /// For the server's answer to a log-in.
 const LOG_IN: Duration = Duration::from_secs(15);
-/// Without a frame from the server, after which it is asked whether it is there.
+/// Between two pings: the server answers each, and takes a client for gone that has sent nothing for long.
 const PING: Duration = Duration::from_secs(6);
 /// Without a frame from the server, after which the connection counts as dead.
 const DEAD: Duration = Duration::from_secs(14);
@@ -237,22 +237,26 @@ impl Client {
         let own = Own::new(self.user.clone(), server.clone(), self.key.clone());
         self.phase = Phase::Online { own, state: State::Free, leaving: None };
         self.timers.stop(Timer::LogIn);
+        self.timers.start(Timer::Ping, after(now, PING));
         self.heard(now);
-        while let Some(command) = self.early.pop_front() {
+        // What follows a /leave among them waits for the log-in after it.
+        for command in std::mem::take(&mut self.early) {
             self.command(command, now, out);
         }
     }
 
     /// Something came from the server: it is there.
     fn heard(&mut self, now: Instant) {
-        self.timers.start(Timer::Ping, after(now, PING));
         self.timers.start(Timer::Dead, after(now, DEAD));
     }
 
     fn expire(&mut self, timer: Timer, now: Instant, out: &mut Vec<Output>) {
         match timer {
             Timer::LogIn => self.lost("the server does not answer the log-in", out),
-            Timer::Ping => send(out, &ToServer::Ping),
+            Timer::Ping => {
+                send(out, &ToServer::Ping);
+                self.timers.start(Timer::Ping, after(now, PING));
+            }
             Timer::Dead => self.lost("the server has gone silent", out),
             Timer::SetUp => self.end_chat(Ending::Lost, Some(CloseReason::Failed), out),
             Timer::Receipt => self.receipt(out),

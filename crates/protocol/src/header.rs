@@ -69,14 +69,16 @@ impl ChatHeader {
         Ok(aad)
     }
 
-    /// The chat that a frame names if it is a [`Code::Message`], without looking further into it.
+    /// The chat that a frame names if it is a whole [`Code::Message`]: what is sealed is measured, not looked into.
     ///
     /// # Errors
     /// [`DecodeError`] when the bytes are no such frame, or of another version.
     pub fn chat_of(frame: &[u8]) -> Result<ChatId, DecodeError> {
         let (code, rest) = Code::tls_deserialize_bytes(frame)?;
-        let (header, _) = Self::tls_deserialize_bytes(rest)?;
-        if code != Code::Message || header.version != PROTOCOL_VERSION {
+        let (header, rest) = Self::tls_deserialize_bytes(rest)?;
+        let (length, sealed) = u16::tls_deserialize_bytes(rest)?;
+        let is_whole = !sealed.is_empty() && sealed.len() == usize::from(length);
+        if code != Code::Message || header.version != PROTOCOL_VERSION || !is_whole {
             return Err(DecodeError::Malformed);
         }
         Ok(header.chat)

@@ -31,7 +31,7 @@ pub(crate) mod opaque {
     }
 
     pub(crate) fn tls_serialize<W: Write>(bytes: &Bytes, writer: &mut W) -> Result<usize, Error> {
-        if bytes.is_empty() {
+        if bytes.is_empty() || u16::try_from(bytes.len()).is_err() {
             return Err(Error::InvalidVectorLength);
         }
         TlsByteSliceU16(bytes).tls_serialize(writer)

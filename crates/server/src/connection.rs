@@ -18,7 +18,7 @@ use crate::{
     mailbox::{Inbox, Letter, Mailbox, mailbox},
     router::SessionId,
     session::{Input, Output, Session},
-    signal::SignalKind,
+    signal::{Signal, SignalKind, Undelivered},
 };
 
 /// Bytes that may wait to be written before a session takes in nothing more, neither letters nor frames.
@@ -128,12 +128,9 @@ impl Connection {
             return self.input(Input::Lost).await;
         }
         while let Some(letter) = next {
-            self.input(match letter {
-                Letter::Signal(signal) => Input::Signal(signal),
-                Letter::End(reason) => Input::End(reason),
-            })
-            .await;
-            next = if self.unsent.len() < MAX_UNSENT { self.inbox.try_receive() } else { None };
+            self.input(opened(letter)).await;
+            // What a session that has ended does not take in is answered when the connection closes.
+            next = if !self.ending && self.unsent.len() < MAX_UNSENT { self.inbox.try_receive() } else { None };
         }
     }
 
@@ -147,6 +144,14 @@ impl Connection {
                 continue;
             };
             let mut out = Vec::new();
+            if matches!(answer, Input::Undelivered { why: Undelivered::Absent, .. }) {
+                // Whoever is gone may have said goodbye before, and that comes first: it lies in the mailbox by now.
+                while !out.contains(&Output::Disconnect)
+                    && let Some(letter) = self.inbox.try_receive()
+                {
+                    self.session.handle(opened(letter), now(), &mut out);
+                }
+            }
             self.session.handle(answer, now(), &mut out);
             pending.extend(out);
         }
@@ -209,6 +214,7 @@ impl Connection {
     async fn close(mut self) {
         if let Some((user, id)) = self.registration.take() {
             self.relay.router.unregister(&user, id);
+            self.turn_away(&user);
         }
         let farewell = async {
             while !self.unsent.is_empty() || self.unflushed {
@@ -218,6 +224,25 @@ impl Connection {
         };
         // A client that does not read what it is told is not waited for.
         let _ = timeout(self.relay.config.shutdown_timeout, farewell).await;
+    }
+
+    /// Answers those who asked the user to talk at the moment when the session ended: it has not heard them, so they
+    /// would wait for the time limit of their requests. To be called once the router gives the mailbox nothing more.
+    fn turn_away(&mut self, user: &UserName) {
+        while let Some(letter) = self.inbox.try_receive() {
+            if let Letter::Signal(Signal { from, chat, kind: SignalKind::Request { .. } }) = letter {
+                let kind = SignalKind::Unavailable;
+                // Who asked may be gone as well.
+                let _ = self.relay.router.send(&from, Signal { from: user.clone(), chat, kind });
+            }
+        }
+    }
+}
+
+fn opened(letter: Letter) -> Input {
+    match letter {
+        Letter::Signal(signal) => Input::Signal(signal),
+        Letter::End(reason) => Input::End(reason),
     }
 }
 

@@ -377,6 +377,22 @@ fn a_frame_of_a_chat_reaches_only_the_other_party_of_that_chat() {
     assert_eq!(test.hear("carol", CHAT, SignalKind::Close(CloseReason::Left)), [], "not carol's to end");
 }
 
+/// What is passed on is a whole frame: a client that sends less ends its own connection, not its peer's.
+#[test]
+fn a_message_that_is_cut_or_too_long_ends_its_sender() {
+    let whole = message(CHAT).encode().unwrap();
+    for length in 0..whole.len() {
+        let mut out = Test::chatting().input(Input::Frame(whole.slice(..length)));
+        assert_eq!(out.remove(0), sent(&ToClient::Error(ServerError::Protocol)), "{length}");
+    }
+    let longer = [&whole[..], b"x"].concat();
+    let empty = [&whole[..ChatHeader::AAD_LEN], &[0, 0]].concat();
+    for frame in [longer, empty] {
+        let mut out = Test::chatting().input(Input::Frame(frame.into()));
+        assert_eq!(out.remove(0), sent(&ToClient::Error(ServerError::Protocol)));
+    }
+}
+
 #[test]
 fn whoever_is_not_free_is_unavailable() {
     let unavailable = [signal("carol", OTHER_CHAT, SignalKind::Unavailable)];

@@ -58,9 +58,11 @@ async fn prepare(arguments: &Chat, stop: &CancellationToken) -> Result<Option<Pr
 async fn log_in(face: &mut dyn Face, prepared: Prepared, stop: &CancellationToken) -> Result<(), Failure> {
     let Prepared { mut account, can_ask_again } = prepared;
     let mut input = Input::begin();
+    let mut logged_in = false;
     loop {
-        match face::run(face, &mut input, account.clone(), stop).await {
-            Err(failure) if failure.code == ErrorCode::UnknownUser && can_ask_again => {
+        match face::run(face, &mut input, account.clone(), stop, &mut logged_in).await {
+            // Whoever was let in and then put out did not mistype a name.
+            Err(failure) if failure.code == ErrorCode::UnknownUser && can_ask_again && !logged_in => {
                 account.user = tokio::select! {
                     biased;
                     () = stop.cancelled() => return Ok(()),

@@ -63,7 +63,7 @@ async fn alone_with_bob(relay: &Relay, stop: &CancellationToken) -> Result<(), F
     ];
     lines.iter().try_for_each(|line| face.say(format_args!("{line}"))).map_err(Failure::new)?;
     let mut input = Input::begin();
-    let result = face::run(&mut face, &mut input, relay.account("alice").await?, stop).await;
+    let result = face::run(&mut face, &mut input, relay.account("alice").await?, stop, &mut false).await;
     // The companion must be done with its files before the directory that these are in goes.
     leave.cancel();
     companion.await.map_err(Failure::new)?;

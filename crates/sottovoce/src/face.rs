@@ -29,7 +29,7 @@ pub(crate) trait Face: Send {
     fn failed(&mut self, failure: &Failure) -> io::Result<()>;
 }
 
-/// Runs one log-in of a client between `input` and `face`, to its end.
+/// Runs one log-in of a client between `input` and `face`, to its end. Sets `logged_in` once the server has let it in.
 ///
 /// # Errors
 /// The failure that ended the client, not yet told by the face.
@@ -38,6 +38,7 @@ pub(crate) async fn run(
     input: &mut Input,
     account: Account,
     stop: &CancellationToken,
+    logged_in: &mut bool,
 ) -> Result<(), Failure> {
     let (commands, queue) = mpsc::channel(1);
     let (sender, mut events) = mpsc::channel(MAX_UNSHOWN);
@@ -50,7 +51,10 @@ pub(crate) async fn run(
         // Nothing goes first: who talks much must not keep the user from being heard.
         tokio::select! {
             event = events.recv() => match event {
-                Some(event) => face.show(&event).map_err(no_output)?,
+                Some(event) => {
+                    *logged_in |= matches!(event, Event::LoggedIn { .. });
+                    face.show(&event).map_err(no_output)?;
+                }
                 None => break,
             },
             permit = reserve(commands.as_ref()), if pending.is_some() => {

@@ -135,6 +135,15 @@ fn what_a_pipe_wants_before_the_log_in_is_done_after_it() {
     let told: Vec<_> = relay.news(0).iter().filter_map(short).collect();
     assert_eq!(told, ["logged_in alice", "users ", "logged_out"]);
     assert!(relay.users[0].quit);
+    // What follows a /leave waits for the log-in after it.
+    let mut relay = Relay::new(&["alice"]);
+    relay.input(0, Input::Start);
+    for line in ["/leave", "--l", "--ex"] {
+        relay.types(0, line);
+    }
+    relay.settle();
+    let told: Vec<_> = relay.news(0).iter().filter_map(short).collect();
+    assert_eq!(told, ["logged_in alice", "logged_out", "logged_in alice", "users ", "logged_out"]);
     // Whoever types it with nothing begun, or twice, does not want to wait.
     for before in [&[][..], &["--l", "--ex"][..]] {
         let mut relay = Relay::new(&["alice"]);
@@ -157,6 +166,20 @@ fn a_request_without_an_answer_ends_for_both() {
             ("bob", "--r alice", &["bob: calling alice", "alice: request bob"]),
         ],
     );
+}
+
+/// The server hears nothing of a client that only listens, so the client speaks up however much it hears.
+#[test]
+fn a_user_who_is_called_all_the_time_does_not_go_idle() {
+    let mut relay = logged_in(&["alice", "bob"]);
+    for _ in 0..60 {
+        relay.types(1, "--r alice");
+        relay.wait(Duration::from_secs(3));
+        relay.types(1, "--n");
+        relay.settle();
+    }
+    assert!(!relay.users[0].quit);
+    assert!(relay.news(0).iter().all(|event| *event != Event::LoggedOut));
 }
 
 #[test]

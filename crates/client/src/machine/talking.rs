@@ -29,7 +29,7 @@ impl Client {
                 let message = format!(
                     "the server hands out another key for {user} than the one that {user} had when you last talked. \
                      Either {user} has a new key, or somebody stands between you. Nothing was sent. Ask {user} by another \
-                     way; only if it is so, `sottovoce pins forget {user}` lets you talk ({server})"
+                     way; only if it is so, `sottovoce pins forget {user} --profile DIR` lets you talk ({server})"
                 );
                 error(out, ErrorCode::KeyChanged, message);
                 send(out, &ToServer::ChatClosed(Close { chat, reason: CloseReason::Failed }));
@@ -178,8 +178,12 @@ impl Client {
         } else if !conversation.said_behind && !self.timers.is_running(Timer::Behind) {
             self.timers.start(Timer::Behind, after(now, BEHIND));
         }
-        if conversation.is_renewal_due() && leaving.is_none() {
-            return self.try_renew(out);
+        if conversation.is_renewal_due()
+            && leaving.is_none()
+            && let Some(frame) = conversation.renew(&mut *self.rng)?
+        {
+            out.extend([Output::Send(frame), Output::Event(Event::Renewed { epoch: conversation.epoch() })]);
+            self.timers.stop(Timer::Renewal);
         }
         if conversation.unconfirmed() >= MAX_UNCONFIRMED {
             let frame = conversation.receipt(&mut *self.rng)?;
@@ -193,28 +197,11 @@ impl Client {
         Ok(())
     }
 
-    fn try_renew(&mut self, out: &mut Vec<Output>) -> Result<(), Fault> {
-        let Phase::Online { state: State::Chatting(conversation), .. } = &mut self.phase else {
-            return Ok(());
-        };
-        if let Some(frame) = conversation.renew(&mut *self.rng)? {
-            out.extend([Output::Send(frame), Output::Event(Event::Renewed { epoch: conversation.epoch() })]);
-            self.timers.stop(Timer::Renewal);
-            self.timers.stop(Timer::Receipt);
-        }
-        Ok(())
-    }
-
-    /// It is time to renew.
+    /// It is time to renew; a full window puts it off until it has room.
     pub(super) fn renew(&mut self, now: Instant, out: &mut Vec<Output>) {
-        match self.try_renew(out) {
-            Ok(()) => {
-                // A full window put it off.
-                if matches!(self.state(), Some(State::Chatting(conversation)) if conversation.has_turn()) {
-                    self.timers.start(Timer::Renewal, after(now, RENEWAL));
-                }
-            }
-            Err(fault) => self.fault(&fault, out),
+        if let Some(State::Chatting(conversation)) = self.state() {
+            conversation.make_renewal_due();
+            self.pump(now, out);
         }
     }
 

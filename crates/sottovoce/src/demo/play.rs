@@ -24,7 +24,7 @@ pub(super) async fn run(
     relay_saw: mpsc::Receiver<String>,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let leave = stop.child_token();
+    let leave = CancellationToken::new();
     let mut alice = Player::new("alice", alice, leave.clone());
     let mut bob = Player::new("bob  ", bob, leave.clone());
     let played = tokio::select! {
