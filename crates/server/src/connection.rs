@@ -15,14 +15,19 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use crate::{
     listener::Relay,
-    mailbox::{Inbox, Letter, Mailbox, mailbox},
+    mailbox::{Inbox, Mailbox, mailbox},
     router::SessionId,
     session::{Input, Output, Session},
     signal::{Signal, SignalKind, Undelivered},
 };
 
-/// Bytes that may wait to be written before a session takes in nothing more, neither letters nor frames.
+/// Bytes that may wait to be written before a session takes in no more letters.
 const MAX_UNSENT: usize = 64 * 1024;
+/// Bytes that may wait to be written before a session takes in no more frames of its client, whose answers wait behind
+/// them. More than letters can make wait, so that a client that reads slowly is still heard.
+const MAX_UNSENT_WITH_ANSWERS: usize = 3 * MAX_UNSENT;
+/// Letters that are taken in before others have a turn.
+const MAX_LETTERS: usize = 64;
 
 /// Serves one connection until it ends. Whatever the other side does, only this connection ends.
 pub(crate) async fn serve(socket: TcpStream, relay: Arc<Relay>) {
@@ -81,6 +86,7 @@ impl Connection {
     async fn run(mut self) {
         let alarm = sleep_until(Deadline::now());
         tokio::pin!(alarm);
+        let (stop, end) = (self.relay.stop.clone(), self.inbox.end());
         while !self.ending {
             // The alarm is moved forward only when it must ring earlier: each frame puts the idle limit off, and an
             // alarm that rings too early costs less than one that is set anew for each frame.
@@ -90,16 +96,15 @@ impl Connection {
             {
                 alarm.as_mut().reset(deadline);
             }
-            let has_room = self.unsent.len() < MAX_UNSENT;
+            let unsent = self.unsent.len();
             // Nothing goes first: whoever floods one of these must not keep the others from being heard.
             tokio::select! {
-                // The server stops. What others have said comes first: it may be a goodbye.
-                () = self.relay.stop.cancelled() => {
-                    if let Some(letter) = self.inbox.try_receive() {
-                        self.letters(Some(letter)).await;
-                    }
-                    self.input(Input::End(ServerError::ShuttingDown)).await;
-                }
+                // The server stops, or this session is to end. That waits behind nothing that is slow.
+                () = stop.cancelled() => self.end(ServerError::ShuttingDown).await,
+                () = end.cancelled() => match self.inbox.reason_to_end() {
+                    Some(reason) => self.end(reason).await,
+                    None => self.input(Input::Lost).await,
+                },
                 // What is ready goes out.
                 written = write(&mut self.writer, &mut self.unsent, &mut self.unflushed),
                     if !self.unsent.is_empty() || self.unflushed =>
@@ -109,9 +114,9 @@ impl Connection {
                     }
                 }
                 // Other sessions.
-                letter = self.inbox.receive(), if has_room => self.letters(letter).await,
+                letter = self.inbox.receive(), if unsent < MAX_UNSENT => self.letters(letter).await,
                 // The client.
-                frame = self.frames.next(), if has_room => match frame {
+                frame = self.frames.next(), if unsent < MAX_UNSENT_WITH_ANSWERS => match frame {
                     Some(Ok(frame)) => self.input(Input::Frame(frame.freeze())).await,
                     Some(Err(_)) | None => self.input(Input::Lost).await,
                 },
@@ -122,15 +127,28 @@ impl Connection {
         self.close().await;
     }
 
-    async fn letters(&mut self, first: Option<Letter>) {
+    /// Ends the session. What others have said comes first: it may be a goodbye.
+    async fn end(&mut self, reason: ServerError) {
+        let letter = self.inbox.try_receive();
+        self.letters(letter).await;
+        self.input(Input::End(reason)).await;
+    }
+
+    /// Takes in the first letter and those behind it, until it is the turn of others.
+    async fn letters(&mut self, first: Option<Signal>) {
         let mut next = first;
-        if next.is_none() {
-            return self.input(Input::Lost).await;
+        for _ in 0..MAX_LETTERS {
+            let Some(signal) = next else {
+                return;
+            };
+            self.input(Input::Signal(signal)).await;
+            if self.unsent.len() >= MAX_UNSENT {
+                return;
+            }
+            next = self.inbox.try_receive();
         }
-        while let Some(letter) = next {
-            self.input(opened(letter)).await;
-            // What a session that has ended does not take in is answered when the connection closes.
-            next = if !self.ending && self.unsent.len() < MAX_UNSENT { self.inbox.try_receive() } else { None };
+        if let Some(signal) = next {
+            self.input(Input::Signal(signal)).await;
         }
     }
 
@@ -149,7 +167,7 @@ impl Connection {
                 while !out.contains(&Output::Disconnect)
                     && let Some(letter) = self.inbox.try_receive()
                 {
-                    self.session.handle(opened(letter), now(), &mut out);
+                    self.session.handle(Input::Signal(letter), now(), &mut out);
                 }
             }
             self.session.handle(answer, now(), &mut out);
@@ -230,19 +248,12 @@ impl Connection {
     /// would wait for the time limit of their requests. To be called once the router gives the mailbox nothing more.
     fn turn_away(&mut self, user: &UserName) {
         while let Some(letter) = self.inbox.try_receive() {
-            if let Letter::Signal(Signal { from, chat, kind: SignalKind::Request { .. } }) = letter {
+            if let Signal { from, chat, kind: SignalKind::Request { .. } } = letter {
                 let kind = SignalKind::Unavailable;
                 // Who asked may be gone as well.
                 let _ = self.relay.router.send(&from, Signal { from: user.clone(), chat, kind });
             }
         }
-    }
-}
-
-fn opened(letter: Letter) -> Input {
-    match letter {
-        Letter::Signal(signal) => Input::Signal(signal),
-        Letter::End(reason) => Input::End(reason),
     }
 }
 

@@ -14,10 +14,19 @@ use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Config, connection, directory::Directory, router::Router, session::Patience};
+use crate::{
+    config::Config,
+    connection,
+    directory::{Directory, DirectoryError},
+    router::Router,
+    session::Patience,
+};
 
 /// How long to wait when the system has no socket to give, before asking it again.
 const OUT_OF_SOCKETS_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the directory may be unreadable before all sessions end.
+const MAX_BLIND: Duration = Duration::from_secs(30);
 
 /// A server that listens and has not yet begun to serve.
 pub struct Server {
@@ -126,37 +135,42 @@ impl Relay {
     }
 }
 
-/// Ends the sessions of users whom another process, `sottovoce user …`, has removed or given another key.
+/// Ends the sessions of users whom another process, `sottovoce user …`, has removed or given another key. When that
+/// cannot be known for long, all sessions end: nobody stays on whom the operator may have removed (fail closed).
 async fn watch_directory(relay: Arc<Relay>) {
-    let mut seen = None;
+    let (mut seen, mut blind) = (None, Duration::ZERO);
     loop {
-        match relay.directory.revision().await {
-            Ok(revision) if seen == Some(revision) => {}
+        let looked = match relay.directory.revision().await {
+            Ok(revision) if seen == Some(revision) => Ok(()),
             Ok(revision) => {
                 relay.sweeps.fetch_add(1, Ordering::SeqCst);
-                if sweep(&relay).await {
-                    seen = Some(revision);
+                sweep(&relay).await.map(|()| seen = Some(revision))
+            }
+            Err(error) => Err(error),
+        };
+        match looked {
+            Ok(()) => blind = Duration::ZERO,
+            Err(error) => {
+                blind = blind.saturating_add(relay.config.directory_poll);
+                tracing::error!(%error, "the directory cannot be read; removals wait");
+                if blind >= MAX_BLIND {
+                    tracing::error!("the directory could not be read for too long; all sessions end");
+                    relay.router.end_all(ServerError::Unavailable);
                 }
             }
-            Err(error) => tracing::error!(%error, "the directory cannot be read; removals wait"),
         }
         pause(relay.config.directory_poll).await;
     }
 }
 
-/// Compares everybody online with the directory. Whether it could be read to the end.
-async fn sweep(relay: &Relay) -> bool {
+/// Compares everybody online with the directory.
+async fn sweep(relay: &Relay) -> Result<(), DirectoryError> {
     for (user, key) in relay.router.everybody() {
-        match relay.directory.key_of(&user).await {
-            Ok(Some(registered)) if registered == key => {}
-            Ok(_) => relay.router.end(&user, &key, ServerError::Removed),
-            Err(error) => {
-                tracing::error!(%error, "the directory cannot be read; removals wait");
-                return false;
-            }
+        if relay.directory.key_of(&user).await? != Some(key) {
+            relay.router.end(&user, &key, ServerError::Removed);
         }
     }
-    true
+    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "there is no event to wait for: time itself is what has to pass")]

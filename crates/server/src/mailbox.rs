@@ -1,5 +1,5 @@
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -9,120 +9,146 @@ use tokio_util::sync::CancellationToken;
 
 use crate::signal::{Signal, SignalKind, Undelivered};
 
-/// Places that messages leave free for the signals that start and end chats.
+/// Requests that may lie in a mailbox. Anybody may ask anybody, so these are the letters of strangers: few, and never
+/// in the way of what the peer of a chat sends.
+const MAX_REQUESTS: usize = 16;
+/// Places that messages leave free for what starts and ends chats.
 const RESERVED_FOR_CONTROL: usize = 64;
-/// Places that requests leave free for the signals that end chats.
-const RESERVED_FOR_ENDINGS: usize = 32;
-
-/// What lies in a mailbox.
-#[derive(Debug)]
-pub(crate) enum Letter {
-    Signal(Signal),
-    End(ServerError),
-}
 
 /// The sending side of a session's mailbox: bounded in letters and in bytes.
 ///
-/// Messages stop first, then requests; endings always find a place, or the session is doomed, so that nobody waits
-/// for a word that got lost (fail closed).
+/// What has to arrive, the end of a chat above all, always finds a place, or the session ends, so that nobody waits for
+/// a word that got lost (fail closed). The order to end stands beside the queue: a session that takes in no letters,
+/// because its client reads nothing, ends all the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Mailbox {
-    letters: mpsc::Sender<Letter>,
-    bytes: Arc<AtomicUsize>,
+    letters: mpsc::Sender<Signal>,
+    shared: Arc<Shared>,
     max_bytes: usize,
-    doomed: CancellationToken,
 }
 
 /// The receiving side.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    letters: mpsc::Receiver<Letter>,
-    bytes: Arc<AtomicUsize>,
-    doomed: CancellationToken,
+    letters: mpsc::Receiver<Signal>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Of messages in the queue.
+    bytes: AtomicUsize,
+    /// In the queue.
+    requests: AtomicUsize,
+    end: CancellationToken,
+    /// Why to end; never set where a letter found no room.
+    reason: OnceLock<ServerError>,
 }
 
 /// A mailbox for at most `max_letters` letters, whose messages have at most `max_bytes` bytes together.
 pub(crate) fn mailbox(max_letters: usize, max_bytes: usize) -> (Mailbox, Inbox) {
     let (sender, receiver) = mpsc::channel(max_letters.max(2 * RESERVED_FOR_CONTROL));
-    let bytes = Arc::new(AtomicUsize::new(0));
-    let doomed = CancellationToken::new();
-    (
-        Mailbox { letters: sender, bytes: bytes.clone(), max_bytes, doomed: doomed.clone() },
-        Inbox { letters: receiver, bytes, doomed },
-    )
+    let shared = Arc::new(Shared::default());
+    (Mailbox { letters: sender, shared: shared.clone(), max_bytes }, Inbox { letters: receiver, shared })
 }
 
 impl Mailbox {
     /// Puts a signal in, without waiting.
     pub(crate) fn send(&self, signal: Signal) -> Result<(), Undelivered> {
-        let size = size_of_message(&signal);
-        let room = match signal.kind {
-            SignalKind::Message(_) => {
-                self.letters.capacity() > RESERVED_FOR_CONTROL
-                    && self.bytes.load(Ordering::Relaxed).saturating_add(size) <= self.max_bytes
-            }
-            SignalKind::Request { .. } => self.letters.capacity() > RESERVED_FOR_ENDINGS,
-            _ => true,
+        let Some(counted) = self.shared.count(&signal, self.max_bytes) else {
+            return Err(Undelivered::Full);
         };
-        if !room {
+        let may_take_the_last_places = match signal.kind {
+            SignalKind::Message(_) | SignalKind::Request { .. } | SignalKind::CallOff(_) => false,
+            SignalKind::Unavailable
+            | SignalKind::Refuse
+            | SignalKind::Accept { .. }
+            | SignalKind::Establish { .. }
+            | SignalKind::Close(_) => true,
+        };
+        if !may_take_the_last_places && self.letters.capacity() <= RESERVED_FOR_CONTROL {
+            counted.take_back(&self.shared);
             return Err(Undelivered::Full);
         }
-        // Added before the letter is there, so that the receiver never takes off what was not yet put on.
-        self.bytes.fetch_add(size, Ordering::Relaxed);
-        self.put(Letter::Signal(signal)).inspect_err(|_| {
-            self.bytes.fetch_sub(size, Ordering::Relaxed);
-        })
-    }
-
-    /// Tells the session to end.
-    pub(crate) fn end(&self, reason: ServerError) {
-        // A session that is gone already has nothing left to end; one without room is doomed by `put`.
-        let _ = self.put(Letter::End(reason));
-    }
-
-    fn put(&self, letter: Letter) -> Result<(), Undelivered> {
-        self.letters.try_send(letter).map_err(|error| match error {
-            mpsc::error::TrySendError::Closed(_) => Undelivered::Absent,
-            mpsc::error::TrySendError::Full(_) => {
-                self.doomed.cancel();
-                Undelivered::Full
+        self.letters.try_send(signal).map_err(|error| {
+            counted.take_back(&self.shared);
+            match error {
+                mpsc::error::TrySendError::Closed(_) => Undelivered::Absent,
+                mpsc::error::TrySendError::Full(_) => {
+                    self.shared.end.cancel();
+                    Undelivered::Full
+                }
             }
         })
+    }
+
+    /// Tells the session to end. The first reason holds.
+    pub(crate) fn end(&self, reason: ServerError) {
+        self.shared.reason.get_or_init(|| reason);
+        self.shared.end.cancel();
     }
 }
 
 impl Inbox {
-    /// Waits for the next letter; `None` when the session is doomed. May be dropped and called again.
-    pub(crate) async fn receive(&mut self) -> Option<Letter> {
-        tokio::select! {
-            biased;
-            () = self.doomed.cancelled() => None,
-            letter = self.letters.recv() => {
-                let letter = letter?;
-                self.taken(&letter);
-                Some(letter)
-            }
-        }
+    /// Waits for the next letter. May be dropped and called again.
+    pub(crate) async fn receive(&mut self) -> Option<Signal> {
+        let signal = self.letters.recv().await?;
+        Counted::of(&signal).take_back(&self.shared);
+        Some(signal)
     }
 
     /// The next letter, if one is there.
-    pub(crate) fn try_receive(&mut self) -> Option<Letter> {
-        let letter = self.letters.try_recv().ok()?;
-        self.taken(&letter);
-        Some(letter)
+    pub(crate) fn try_receive(&mut self) -> Option<Signal> {
+        let signal = self.letters.try_recv().ok()?;
+        Counted::of(&signal).take_back(&self.shared);
+        Some(signal)
     }
 
-    fn taken(&self, letter: &Letter) {
-        if let Letter::Signal(signal) = letter {
-            self.bytes.fetch_sub(size_of_message(signal), Ordering::Relaxed);
-        }
+    /// Cancelled by the order to end, and where a letter found no room.
+    pub(crate) fn end(&self) -> CancellationToken {
+        self.shared.end.clone()
+    }
+
+    /// Why to end; `None` while there is no order to, and where a letter found no room.
+    pub(crate) fn reason_to_end(&self) -> Option<ServerError> {
+        self.shared.reason.get().copied()
     }
 }
 
-fn size_of_message(signal: &Signal) -> usize {
-    match &signal.kind {
-        SignalKind::Message(frame) => frame.len(),
-        _ => 0,
+/// What a letter counts towards the bounds.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    bytes: usize,
+    requests: usize,
+}
+
+impl Counted {
+    fn of(signal: &Signal) -> Self {
+        match &signal.kind {
+            SignalKind::Message(frame) => Self { bytes: frame.len(), requests: 0 },
+            SignalKind::Request { .. } => Self { bytes: 0, requests: 1 },
+            _ => Self::default(),
+        }
+    }
+
+    fn take_back(self, shared: &Shared) {
+        shared.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        shared.requests.fetch_sub(self.requests, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    /// Counts a letter, unless a bound is reached. Counted before the letter is there, so that the receiver never takes
+    /// off what was not yet put on.
+    fn count(&self, signal: &Signal, max_bytes: usize) -> Option<Counted> {
+        let counted = Counted::of(signal);
+        let bytes = self.bytes.fetch_add(counted.bytes, Ordering::Relaxed).saturating_add(counted.bytes);
+        let requests = self.requests.fetch_add(counted.requests, Ordering::Relaxed).saturating_add(counted.requests);
+        if (counted.bytes > 0 && bytes > max_bytes) || (counted.requests > 0 && requests > MAX_REQUESTS) {
+            counted.take_back(self);
+            return None;
+        }
+        Some(counted)
     }
 }
 
@@ -136,25 +162,48 @@ mod tests {
         Signal { from: "alice".parse().unwrap(), chat: ChatId::from_bytes([7; 16]), kind }
     }
 
+    fn message(size: usize) -> Signal {
+        signal(SignalKind::Message(vec![0; size].into()))
+    }
+
+    fn request() -> Signal {
+        signal(SignalKind::Request { key: PublicKey::from_bytes([1; 32]) })
+    }
+
+    fn fill(mailbox: &Mailbox, make: impl Fn() -> Signal) -> usize {
+        (0..).take_while(|_| mailbox.send(make()).is_ok()).count()
+    }
+
     #[test]
-    fn messages_stop_before_requests_and_requests_before_endings() {
-        let (mailbox, mut inbox) = mailbox(128, 1000);
-        let message = || signal(SignalKind::Message(vec![0; 10].into()));
-        let request = || signal(SignalKind::Request { key: PublicKey::from_bytes([1; 32]) });
-        let ending = || signal(SignalKind::Close(CloseReason::Left));
-        let fill = |make: &dyn Fn() -> Signal| (0..).take_while(|_| mailbox.send(make()).is_ok()).count();
-        assert_eq!(fill(&message), 64);
-        assert_eq!(fill(&request), 32);
-        assert_eq!(fill(&ending), 32);
-        assert!(mailbox.doomed.is_cancelled(), "an ending that found no room dooms the session");
+    fn strangers_cannot_fill_a_mailbox() {
+        let (mailbox, mut inbox) = mailbox(256, 100_000);
+        // As many askers as there may be, each taking the request back at once.
+        for _ in 0..1000 {
+            if mailbox.send(request()).is_ok() {
+                assert_eq!(mailbox.send(signal(SignalKind::CallOff(CloseReason::CalledOff))), Ok(()));
+            }
+        }
+        assert_eq!(fill(&mailbox, || message(10)), 256 - 64 - 2 * MAX_REQUESTS);
+        assert_eq!(mailbox.send(signal(SignalKind::CallOff(CloseReason::Left))), Err(Undelivered::Full));
+        assert_eq!(mailbox.send(signal(SignalKind::Close(CloseReason::Left))), Ok(()));
+        assert!(!mailbox.shared.end.is_cancelled());
         while inbox.try_receive().is_some() {}
-        assert_eq!(mailbox.bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(fill(&mailbox, request), MAX_REQUESTS, "all that was taken out is no longer counted");
+    }
+
+    #[test]
+    fn an_ending_that_finds_no_room_ends_the_session() {
+        let (mailbox, mut inbox) = mailbox(128, 1000);
+        assert_eq!(fill(&mailbox, || message(10)), 64);
+        assert_eq!(fill(&mailbox, || signal(SignalKind::Close(CloseReason::Left))), 64);
+        assert!(mailbox.shared.end.is_cancelled());
+        while inbox.try_receive().is_some() {}
+        assert_eq!(mailbox.shared.bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn messages_are_bounded_in_bytes() {
         let (mailbox, mut inbox) = mailbox(1024, 100);
-        let message = |size: usize| signal(SignalKind::Message(vec![0; size].into()));
         assert_eq!(mailbox.send(message(60)), Ok(()));
         assert_eq!(mailbox.send(message(41)), Err(Undelivered::Full));
         assert_eq!(mailbox.send(message(40)), Ok(()));
@@ -162,5 +211,14 @@ mod tests {
         assert_eq!(mailbox.send(message(60)), Ok(()));
         drop(inbox);
         assert_eq!(mailbox.send(signal(SignalKind::Refuse)), Err(Undelivered::Absent));
+    }
+
+    #[test]
+    fn the_first_reason_to_end_holds() {
+        let (mailbox, _inbox) = mailbox(128, 100);
+        mailbox.end(ServerError::Replaced);
+        mailbox.end(ServerError::Removed);
+        assert_eq!(mailbox.shared.reason.get(), Some(&ServerError::Replaced));
+        assert!(mailbox.shared.end.is_cancelled());
     }
 }

@@ -247,7 +247,11 @@ impl Session {
         if let Phase::LoggedIn { user, state } = &self.phase
             && let (Some(peer), Some(chat)) = (state.peer(), state.chat())
         {
-            signal(out, user, peer, chat, SignalKind::Close(reason));
+            let kind = match state {
+                State::Calling { .. } => SignalKind::CallOff(reason),
+                _ => SignalKind::Close(reason),
+            };
+            signal(out, user, peer, chat, kind);
             self.free();
         }
     }

@@ -42,7 +42,9 @@ pub enum SignalKind {
     },
     /// A whole sealed frame, to be passed on as it is.
     Message(Bytes),
-    /// The sender's side of the chat, or of the request for it, is over.
+    /// The sender takes its request back. It may get lost: a request that is not taken back expires.
+    CallOff(CloseReason),
+    /// The sender's side of the chat, or of the answer to a request, is over.
     Close(CloseReason),
 }
 

@@ -250,11 +250,14 @@ fn every_frame_in_every_state() {
     let pass_on = signal("alice", CHAT, SignalKind::Message(message(CHAT).encode().unwrap()));
     let refuse = signal("alice", CHAT, SignalKind::Refuse);
     let left = close(CloseReason::Left);
+    let called_off = signal("alice", CHAT, SignalKind::CallOff(CloseReason::Left));
     let list = Output::List(Page::default());
     let pong = sent(&ToClient::Pong);
     let [error, disconnect] = ended(ServerError::Protocol);
     let violation = vec![error.clone(), left.clone(), disconnect.clone()];
     let leave = vec![left.clone(), Output::Disconnect];
+    let leave_calling = vec![called_off.clone(), Output::Disconnect];
+    let violation_calling = vec![error.clone(), called_off.clone(), disconnect.clone()];
     let none = Vec::new;
     type Make = fn() -> Test;
     // In the order of `all_frames`: Exit, List, RequestToTalk, Accept, Refuse, Message, SessionEstablishment,
@@ -280,15 +283,15 @@ fn every_frame_in_every_state() {
             "Calling",
             || Test::calling("alice"),
             [
-                leave.clone(),
+                leave_calling,
                 vec![list.clone()],
                 vec![busy.clone()],
                 none(),
                 none(),
                 none(),
                 none(),
-                vec![left.clone()],
-                violation.clone(),
+                vec![called_off],
+                violation_calling,
                 vec![pong.clone()],
             ],
         ),
@@ -423,14 +426,15 @@ fn of_two_who_call_each_other_the_smaller_names_call_stands() {
 
 #[test]
 fn requests_and_set_ups_expire_on_both_sides() {
-    let expired = [signal("alice", CHAT, SignalKind::Close(CloseReason::Expired)), closed(CloseReason::Expired)];
-    for (mut test, seconds) in [
-        (Test::calling("alice"), 60),
-        (Test::ringing("alice"), 60),
-        (Test::caller_establishing(), 15),
-        (Test::accepter_establishing(), 15),
+    let expired = |kind| vec![signal("alice", CHAT, kind), closed(CloseReason::Expired)];
+    let (call_off, close) = (SignalKind::CallOff(CloseReason::Expired), SignalKind::Close(CloseReason::Expired));
+    for (mut test, seconds, kind) in [
+        (Test::calling("alice"), 60, call_off),
+        (Test::ringing("alice"), 60, close.clone()),
+        (Test::caller_establishing(), 15, close.clone()),
+        (Test::accepter_establishing(), 15, close),
     ] {
-        assert_eq!(test.next_deadline(), (Duration::from_secs(seconds), expired.to_vec()));
+        assert_eq!(test.next_deadline(), (Duration::from_secs(seconds), expired(kind)));
         assert_eq!(test.frame(&message(CHAT)), [], "it is over");
         assert_eq!(test.next_deadline().0, Duration::from_secs(90 + seconds), "only the idle limit is left");
     }
@@ -449,7 +453,7 @@ fn what_other_sessions_say_is_passed_on_as_it_has_to_be() {
         assert_eq!(Test::calling("alice").input(undelivered(why)), not_found);
     }
     for reason in [CloseReason::CalledOff, CloseReason::Expired, CloseReason::Left, CloseReason::Failed] {
-        assert_eq!(Test::ringing("alice").hear("alice", CHAT, SignalKind::Close(reason)), [closed(reason)]);
+        assert_eq!(Test::ringing("alice").hear("alice", CHAT, SignalKind::CallOff(reason)), [closed(reason)]);
         assert_eq!(Test::chatting().hear("alice", CHAT, SignalKind::Close(reason)), [closed(reason)]);
     }
     assert_eq!(Test::chatting().input(undelivered(Undelivered::Absent)), [closed(CloseReason::Left)]);

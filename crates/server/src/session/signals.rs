@@ -64,7 +64,7 @@ impl Session {
                 self.free();
                 send(out, &ToClient::UserNotFound(chat));
             }
-            (SignalKind::Close(reason), _) => {
+            (SignalKind::Close(reason) | SignalKind::CallOff(reason), _) => {
                 self.free();
                 send(out, &ToClient::ChatClosed(Close { chat, reason }));
             }
