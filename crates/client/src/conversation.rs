@@ -158,12 +158,13 @@ impl Conversation {
         self.frame(header, sealed)
     }
 
-    /// Opens a frame that came for this chat.
-    pub(crate) fn open(&mut self, message: &Message, rng: Rng<'_>) -> Result<Arrival, Fault> {
+    /// Opens a frame that came for this chat; `None` if it is one that has been here before, of which nothing is known
+    /// to be true.
+    pub(crate) fn open(&mut self, message: &Message, rng: Rng<'_>) -> Result<Option<Arrival>, Fault> {
         let Message { header, sealed } = message;
         match self.incoming.place(header.counter) {
             // Sent again; MLS never sees it.
-            Place::Past => return Ok(Arrival { content: Arrived::Nothing, delivered: None }),
+            Place::Past => return Ok(None),
             Place::Gap => return Err(Fault::Gap),
             Place::Expected => {}
         }
@@ -188,7 +189,7 @@ impl Conversation {
             }
         };
         let delivered = self.outgoing.acked(header.ack).map_err(|AckedUnsent| Fault::Acked)?;
-        Ok(Arrival { content, delivered })
+        Ok(Some(Arrival { content, delivered }))
     }
 
     fn renewed(&mut self, turn: bool) {

@@ -10,7 +10,7 @@ use identity::PinFile;
 use protocol::{Machine as _, ServerName};
 use rustls::pki_types::CertificateDer;
 use tokio::{
-    io::{ReadHalf, WriteHalf},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf},
     net::TcpStream,
     sync::mpsc,
     task::JoinHandle,
@@ -41,7 +41,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let machine = Client::new(account.user.clone(), account.key.clone(), rng);
-    Driver { account, machine, link: None, connecting: None, events, quit: None }.run(commands, stop).await
+    Driver { account, machine, link: None, connecting: None, events, stop, quit: None }.run(commands).await
 }
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Connection, Failure>> + Send>>;
@@ -52,6 +52,7 @@ struct Driver {
     link: Option<Link>,
     connecting: Option<Connecting>,
     events: mpsc::Sender<Event>,
+    stop: CancellationToken,
     quit: Option<Result<(), Failure>>,
 }
 
@@ -60,12 +61,13 @@ struct Link {
     frames: FramedRead<ReadHalf<TlsStream<TcpStream>>, LengthDelimitedCodec>,
     certificate: CertificateDer<'static>,
     unsent: mpsc::Sender<Bytes>,
-    writer: JoinHandle<()>,
+    writer: JoinHandle<WriteHalf<TlsStream<TcpStream>>>,
     broken: bool,
 }
 
 impl Driver {
-    async fn run(mut self, mut commands: mpsc::Receiver<Command>, stop: CancellationToken) -> Result<(), Failure> {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<(), Failure> {
+        let stop = self.stop.clone();
         self.input(Input::Start).await;
         let (mut may_command, mut may_stop) = (true, true);
         loop {
@@ -120,7 +122,14 @@ impl Driver {
             let mut out = Vec::new();
             self.machine.handle(input, now(), &mut out);
             for output in out {
-                inputs.extend(self.carry_out(output).await);
+                let is_pin = matches!(output, Output::StorePin(_));
+                let answer = self.carry_out(output).await;
+                let failed = is_pin && answer.is_some();
+                inputs.extend(answer);
+                if failed {
+                    // What comes after a pin, the start of the chat, is not so.
+                    break;
+                }
             }
         }
     }
@@ -162,8 +171,7 @@ impl Driver {
                 Some(Input::FileFailed(Failure::new(ErrorCode::BadFile, error)))
             }
             Output::Event(event) => {
-                // A face that is gone has nobody left to tell; its end of input ends the client.
-                let _ = self.events.send(event).await;
+                tell(&self.events, event, &self.stop).await;
                 None
             }
             Output::Quit(failure) => {
@@ -190,11 +198,46 @@ impl Link {
     /// Lets the last frames out, then waits for the server to end the connection. Were it closed here first, with
     /// something of the server's unread, it would be reset, and a goodbye on its way could go with it.
     async fn finish(self) {
-        let Self { mut frames, unsent, writer, .. } = self;
+        let Self { mut frames, unsent, mut writer, .. } = self;
         drop(unsent);
-        let taken_leave = async { tokio::join!(writer, async { while let Some(Ok(_)) = frames.next().await {} }) };
+        let abort = writer.abort_handle();
+        let taken_leave = async {
+            // A server that cannot get rid of what it has to say may take in nothing either.
+            let written = loop {
+                tokio::select! {
+                    written = &mut writer => break written,
+                    frame = frames.next() => if !matches!(frame, Some(Ok(_))) {
+                        break (&mut writer).await;
+                    },
+                }
+            };
+            let Ok(writer) = written else { return };
+            let mut stream = frames.into_inner().unsplit(writer);
+            // The server may be gone already; there is nobody to tell.
+            let _ = stream.shutdown().await;
+            // Read below TLS: after its own farewell rustls must not come upon a damaged record, which it answers with
+            // an alert, and it asserts that a farewell is the last (rustls issue 959).
+            let (mut socket, _) = stream.into_inner();
+            while let Ok(1..) = socket.read(&mut [0; 4096]).await {}
+        };
         // What cannot leave in time is lost with the connection; the user has been told what is undelivered.
-        let _ = timeout(FAREWELL, taken_leave).await;
+        if timeout(FAREWELL, taken_leave).await.is_err() {
+            abort.abort();
+        }
+    }
+}
+
+/// Hands the face an event. One that does not take it holds the client up until it is told to stop, no longer.
+async fn tell(events: &mpsc::Sender<Event>, event: Event, stop: &CancellationToken) {
+    tokio::select! {
+        biased;
+        // A face that is gone has nobody left to tell; its end of input ends the client.
+        place = events.reserve() => {
+            if let Ok(place) = place {
+                place.send(event);
+            }
+        }
+        () = stop.cancelled() => {}
     }
 }
 
@@ -219,22 +262,24 @@ fn check_server_name(certificate: &CertificateDer<'_>, pins: &PinFile, name: &Se
 }
 
 /// Writes all that is ready, then flushes, until the queue ends or the connection does.
-async fn write(writer: WriteHalf<TlsStream<TcpStream>>, mut queue: mpsc::Receiver<Bytes>) {
+async fn write(
+    writer: WriteHalf<TlsStream<TcpStream>>,
+    mut queue: mpsc::Receiver<Bytes>,
+) -> WriteHalf<TlsStream<TcpStream>> {
     let mut sink = FramedWrite::new(writer, protocol::frame_codec());
     while let Some(frame) = queue.recv().await {
         let mut next = Some(frame);
         while let Some(frame) = next {
             if sink.feed(frame).await.is_err() {
-                return;
+                return sink.into_inner();
             }
             next = queue.try_recv().ok();
         }
         if SinkExt::<Bytes>::flush(&mut sink).await.is_err() {
-            return;
+            break;
         }
     }
-    // The server may be gone already; there is nobody to tell.
-    let _ = SinkExt::<Bytes>::close(&mut sink).await;
+    sink.into_inner()
 }
 
 /// The next frame; `None` when the connection has ended.

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) async fn run(arguments: Chat) -> Result<(), crate::failure::Failure> {
     process::keep_memory_private();
     let mut face: Box<dyn Face> = match arguments.face {
-        FaceName::Line => Box::new(Line::new(std::io::stdout())),
+        FaceName::Line => Box::new(Line::new(std::io::stdout()).for_terminal()),
         FaceName::Json => Box::new(Json::new(std::io::stdout())),
     };
     let _terminal = process::KeepTerminal::as_it_is();
@@ -115,6 +115,7 @@ async fn ask_name() -> Result<String, Failure> {
 /// The user's key, unlocked. At a terminal a mistake can be mended.
 async fn unlock(profile: &Profile, source: Source<'_>) -> Result<UserKey, Failure> {
     let bad_file = |error| Failure::new(ErrorCode::BadFile, error);
+    let _silence = matches!(source, Source::Terminal).then(process::KeepTerminal::silent);
     let locked = Arc::new(LockedKey::read(&profile.key_path()).map_err(|error| bad_file(error.to_string()))?);
     loop {
         let attempt = match source.ask(format!("Password of {}: ", profile.key_path().display())).await {
@@ -144,6 +145,8 @@ async fn unlock(profile: &Profile, source: Source<'_>) -> Result<UserKey, Failur
 /// Another name, from a person who gave one that the server does not know; `None` at the end of input.
 async fn ask_name_again(failure: &Failure, input: &mut Input) -> Option<UserName> {
     let mut problem = failure.to_string();
+    // A name goes to the server: nothing that was typed for somebody else may be taken for one.
+    input.discard();
     loop {
         tell(&Failure::new(failure.code, problem)).ok()?;
         write!(std::io::stderr(), "User name: ").ok()?;

@@ -8,6 +8,7 @@ mod wiretap;
 use std::{
     io::{IsTerminal as _, stdin, stdout},
     net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -53,7 +54,7 @@ async fn alone_with_bob(relay: &Relay, stop: &CancellationToken) -> Result<(), F
     let leave = stop.child_token();
     let companion = tokio::spawn(companion::run(relay.account("bob").await?, leave.clone()));
     let third = relay.profile("carol").await?;
-    let mut face = Line::new(stdout());
+    let mut face = Line::new(stdout()).for_terminal();
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("sottovoce"));
     let lines = [
         format!("a relay runs at {} until you leave, and leaves nothing behind", relay.address),
@@ -112,10 +113,10 @@ impl Relay {
     async fn profile(&self, user: &str) -> Result<PathBuf, Failure> {
         let user: UserName = user.parse()?;
         let dir = self.dir.path().join(user.as_str());
-        std::fs::create_dir(&dir).map_err(Failure::new)?;
+        std::fs::DirBuilder::new().mode(0o700).create(&dir).map_err(Failure::new)?;
         let key = UserKey::generate(&mut UnwrapErr(SysRng));
         self.directory.add(&user, &key.public()).await?;
-        let write = |name: &str, text: &[u8]| std::fs::write(dir.join(name), text).map_err(Failure::new);
+        let write = |name: &str, text: &[u8]| crate::keygen::write_new(&dir.join(name), 0o600, text);
         write("key.pub", public_line(&key.public(), user.as_str()).as_bytes())?;
         write("ca.pem", &self.authority()?)?;
         let server = format!("{HOST}:{}", self.address.port());

@@ -43,6 +43,31 @@ pub(crate) async fn run(
     let (commands, queue) = mpsc::channel(1);
     let (sender, mut events) = mpsc::channel(MAX_UNSHOWN);
     let driver = tokio::spawn(client::run(account, Box::new(UnwrapErr(SysRng)), queue, sender, stop.clone()));
+    let shown = show(face, input, commands, &mut events, logged_in).await;
+    if shown.is_err() {
+        // Nobody reads any more: leave, with a goodbye.
+        stop.cancel();
+        drop(events);
+    }
+    let ended = driver.await.unwrap_or_else(|error| {
+        let message = format_args!("this program failed ({error}); please report it");
+        Err(Failure::new(client::ErrorCode::Protocol, message))
+    });
+    shown.map_err(|error| {
+        let message = format_args!("nothing can be written to standard output: {error}");
+        Failure::new(client::ErrorCode::BadFile, message)
+    })?;
+    ended
+}
+
+/// Shows events and passes on what is typed, until there are no more events.
+async fn show(
+    face: &mut dyn Face,
+    input: &mut Input,
+    commands: mpsc::Sender<Command>,
+    events: &mut mpsc::Receiver<Event>,
+    logged_in: &mut bool,
+) -> io::Result<()> {
     // Dropped when the input has ended, which the client takes for an exit.
     let mut commands = Some(commands);
     let mut pending: Option<Command> = None;
@@ -53,9 +78,9 @@ pub(crate) async fn run(
             event = events.recv() => match event {
                 Some(event) => {
                     *logged_in |= matches!(event, Event::LoggedIn { .. });
-                    face.show(&event).map_err(no_output)?;
+                    face.show(&event)?;
                 }
-                None => break,
+                None => return Ok(()),
             },
             permit = reserve(commands.as_ref()), if pending.is_some() => {
                 if let (Some(permit), Some(command)) = (permit, pending.take()) {
@@ -71,9 +96,9 @@ pub(crate) async fn run(
                     Some(typed) => typed.into_line().and_then(|line| face.read(&line)),
                 };
                 match read {
-                    Ok(Some(Command::Help)) => face.help().map_err(no_output)?,
+                    Ok(Some(Command::Help)) => face.help()?,
                     Ok(command) => pending = command,
-                    Err(failure) => face.show(&failure.into()).map_err(no_output)?,
+                    Err(failure) => face.show(&failure.into())?,
                 }
             }
         }
@@ -81,19 +106,8 @@ pub(crate) async fn run(
             commands = None;
         }
     }
-    match driver.await {
-        Ok(result) => result,
-        Err(error) => Err(Failure::new(
-            client::ErrorCode::Protocol,
-            format_args!("this program failed ({error}); please report it"),
-        )),
-    }
 }
 
 async fn reserve(commands: Option<&mpsc::Sender<Command>>) -> Option<mpsc::Permit<'_, Command>> {
     commands?.reserve().await.ok()
-}
-
-fn no_output(error: io::Error) -> Failure {
-    Failure::new(client::ErrorCode::BadFile, format_args!("nothing can be written to standard output: {error}"))
 }

@@ -91,7 +91,8 @@ async fn ask_twice(source: Source<'_>) -> Result<Password, client::Failure> {
     Ok(password)
 }
 
-fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Failure> {
+/// Writes a file that is not there yet.
+pub(crate) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Failure> {
     let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()

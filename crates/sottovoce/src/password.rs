@@ -1,10 +1,16 @@
-use std::{io::IsTerminal as _, path::Path};
+use std::{
+    io::{IsTerminal as _, Read as _},
+    path::Path,
+};
 
 use client::ErrorCode;
 use zeroize::Zeroizing;
 
 /// A password, zeroed when dropped.
 pub(crate) type Password = Zeroizing<String>;
+
+/// Bytes of a password file that are read.
+const MAX_FILE: usize = 4096;
 
 /// Where passwords come from.
 #[derive(Clone, Copy)]
@@ -30,14 +36,15 @@ impl<'a> Source<'a> {
     pub(crate) async fn ask(self, prompt: String) -> Result<Password, client::Failure> {
         let password = match self {
             Self::File(path) => {
-                let bytes = std::fs::read(path).map(Zeroizing::new).map_err(|error| {
-                    let message = format!("the password file {} cannot be read: {error}", path.display());
+                let bad = |what: &dyn std::fmt::Display| {
+                    let message = format!("the password file {} cannot be used: {what}", path.display());
                     client::Failure::new(ErrorCode::BadFile, message)
-                })?;
-                let text = str::from_utf8(&bytes).map_err(|_| {
-                    let message = format!("the password file {} is not UTF-8 text", path.display());
-                    client::Failure::new(ErrorCode::BadFile, message)
-                })?;
+                };
+                let file = path.to_owned();
+                // A pipe may take its time.
+                let read = tokio::task::spawn_blocking(move || read_start(&file)).await;
+                let bytes = read.map_err(std::io::Error::from).flatten().map_err(|error| bad(&error))?;
+                let text = str::from_utf8(&bytes).map_err(|_| bad(&"it is not UTF-8 text"))?;
                 Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())
             }
             Self::Terminal => {
@@ -63,4 +70,11 @@ impl<'a> Source<'a> {
         }
         Ok(password)
     }
+}
+
+/// The start of a file, in which the first line is.
+fn read_start(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE));
+    std::fs::File::open(path)?.take(u64::try_from(MAX_FILE).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

@@ -2,7 +2,7 @@
 
 use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
-    termios::{OptionalActions, Termios, tcgetattr, tcsetattr},
+    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,18 @@ impl KeepTerminal {
     pub(crate) fn as_it_is() -> Self {
         Self(tcgetattr(std::io::stdin()).ok())
     }
+
+    /// Remembers how it is set and turns the echo off, for the time before a prompt and while a password is tried.
+    pub(crate) fn silent() -> Self {
+        let before = Self::as_it_is();
+        if let Some(termios) = &before.0 {
+            let mut silent = termios.clone();
+            silent.local_modes.remove(LocalModes::ECHO);
+            // Where this fails the prompt still turns the echo off for itself.
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &silent);
+        }
+        before
+    }
 }
 
 impl Drop for KeepTerminal {
@@ -44,7 +56,8 @@ impl Drop for KeepTerminal {
     }
 }
 
-/// A token that the first signal to end (SIGINT, SIGTERM or SIGHUP) cancels.
+/// A token that the first signal to end (SIGINT, SIGTERM or SIGHUP) cancels. The second ends the program at once, for
+/// whoever does not want to wait, or waits for something that does not come.
 pub(crate) fn stop_by_signal() -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
     let listen =
@@ -54,12 +67,22 @@ pub(crate) fn stop_by_signal() -> Result<CancellationToken, Failure> {
     let mut hang_up = listen(SignalKind::hangup())?;
     let token = stop.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
+            }
+            if token.is_cancelled() {
+                end_at_once();
+            }
+            token.cancel();
         }
-        token.cancel();
     });
     Ok(stop)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the main thread may be held up by whoever does not read its output")]
+fn end_at_once() {
+    std::process::exit(1);
 }

@@ -1,6 +1,9 @@
 //! A profile: the directory that holds one person's key, name, server and pins.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use client::{ErrorCode, Failure};
 use identity::Roots;
@@ -27,11 +30,14 @@ impl Profile {
         let path = dir.join("profile.toml");
         let bad =
             |what: &dyn std::fmt::Display| Failure::new(ErrorCode::BadFile, format_args!("{}: {what}", path.display()));
+        for file in [dir, &path, &dir.join("ca.pem"), &dir.join("pins")] {
+            refuse_exposed(file)?;
+        }
         let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => bad(&"there is no such profile; `sottovoce keygen` makes one"),
             _ => bad(&error),
         })?;
-        let settings = toml::from_str(&text).map_err(|error| bad(&error.to_string().trim().replace('\n', " ")))?;
+        let settings = toml::from_str(&text).map_err(|error| bad(&error.message()))?;
         Ok(Self { dir: dir.to_owned(), settings })
     }
 
@@ -73,6 +79,19 @@ impl Profile {
     }
 }
 
+/// Refuses a file or directory that others could change: whoever can exchange the authority or the pins can stand
+/// between the user and everybody else.
+pub(crate) fn refuse_exposed(path: &Path) -> Result<(), Failure> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.permissions().mode() & 0o022 != 0 => Err(Failure::new(
+            ErrorCode::BadFile,
+            format_args!("{0} can be changed by others than its owner; `chmod go-w {0}` ends that", path.display()),
+        )),
+        // What is not there, or cannot be seen, is the reader's to tell.
+        _ => Ok(()),
+    }
+}
+
 /// Cuts `HOST:PORT`, where an IPv6 address stands in brackets.
 pub(crate) fn parse_address(address: &str) -> Option<(String, u16)> {
     let (host, port) = address.rsplit_once(':')?;
@@ -82,13 +101,14 @@ pub(crate) fn parse_address(address: &str) -> Option<(String, u16)> {
         None => host,
     };
     let port = port.parse().ok().filter(|port| *port != 0)?;
-    (!host.is_empty()).then(|| (host.to_owned(), port))
+    let fits = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'));
+    (!host.is_empty() && fits).then(|| (host.to_owned(), port))
 }
 
 /// What `profile.toml` says, written out for a new profile.
 pub(crate) fn settings(name: &protocol::UserName, server: Option<&str>, has_ca: bool) -> String {
     let server = match server {
-        Some(server) => format!("server = \"{server}\""),
+        Some(server) => format!("server = {}", toml::Value::from(server)),
         None => "# server = \"chat.example:7478\"".to_owned(),
     };
     let ca = if has_ca { "ca = \"ca.pem\"" } else { "# ca = \"ca.pem\"" };
@@ -107,7 +127,17 @@ mod tests {
     fn addresses() {
         assert_eq!(parse_address("chat.example:7478"), Some(("chat.example".into(), 7478)));
         assert_eq!(parse_address("[::1]:7478"), Some(("::1".into(), 7478)));
-        for bad in ["chat.example", ":7478", "chat.example:", "chat.example:0", "::1:7478", "[::1:7478", "a:65536"] {
+        for bad in [
+            "chat.example",
+            ":7478",
+            "chat.example:",
+            "chat.example:0",
+            "::1:7478",
+            "[::1:7478",
+            "a:65536",
+            "a\"b:1",
+            "a\nb:1",
+        ] {
             assert_eq!(parse_address(bad), None, "{bad}");
         }
     }

@@ -22,6 +22,8 @@ const MAX_KEY_FILE: u64 = 64 * 1024;
 
 /// `sottovoce server …`
 pub(crate) async fn administer(command: Command) -> Result<(), Failure> {
+    // Certificate keys are secrets, too.
+    process::keep_memory_private();
     match command {
         Command::Init { dir, host, cert, cert_key } => {
             let written = setup::init(&dir, &host, cert.zip(cert_key), now()).await?;

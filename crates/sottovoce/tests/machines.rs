@@ -168,6 +168,39 @@ fn a_request_without_an_answer_ends_for_both() {
     );
 }
 
+/// A refusal may make a face ask for another name, which goes to the server: never in the midst of a session.
+#[test]
+fn a_refusal_after_the_log_in_is_the_servers_fault() {
+    for (reason, code) in [
+        (protocol::ServerError::UnknownUser, client::ErrorCode::Protocol),
+        (protocol::ServerError::Removed, client::ErrorCode::UnknownUser),
+        (protocol::ServerError::Replaced, client::ErrorCode::Replaced),
+    ] {
+        let mut relay = logged_in(&["alice"]);
+        relay.input(0, Input::Frame(protocol::ToClient::Error(reason).encode().unwrap()));
+        let quit = relay.users[0].outputs.iter().find_map(|output| match output {
+            client::Output::Quit(failure) => failure.clone(),
+            _ => None,
+        });
+        assert_eq!(quit.map(|failure| failure.code), Some(code), "{reason:?}");
+    }
+}
+
+#[test]
+fn nobody_calls_himself_whatever_a_server_says() {
+    let mut relay = logged_in(&["alice", "bob"]);
+    for line in ["", "--r bob"] {
+        if !line.is_empty() {
+            relay.types(0, line);
+        }
+        let chat = protocol::ChatId::from_bytes([9; 16]);
+        let request = protocol::Request { peer: relay.users[0].name.clone(), chat };
+        relay.input(0, Input::Frame(protocol::ToClient::RequestToTalk(request).encode().unwrap()));
+        let refused = client::Output::Send(protocol::ToServer::Refuse(chat).encode().unwrap());
+        assert_eq!(relay.users[0].outputs.last(), Some(&refused));
+    }
+}
+
 /// The server hears nothing of a client that only listens, so the client speaks up however much it hears.
 #[test]
 fn a_user_who_is_called_all_the_time_does_not_go_idle() {

@@ -488,6 +488,20 @@ fn leaving_brings_one_back_for_another_chat() {
 }
 
 #[test]
+fn a_goodbye_gets_through_while_the_peer_talks() {
+    let (_world, [mut alice, mut bob]) = online(["alice", "bob"]);
+    let flood = format!("{}\n", "x".repeat(1000)).repeat(200);
+    for _ in 0..5 {
+        talk(&mut alice, &mut bob, "bob");
+        bob.writes(flood.as_bytes());
+        alice.expect("message");
+        alice.types("/leave");
+        assert_eq!(bob.expect_closed(), "goodbye");
+        alice.expect("logged_in");
+    }
+}
+
+#[test]
 fn the_end_of_input_waits_until_all_is_delivered() {
     let (_world, [mut alice, mut bob]) = online(["alice", "bob"]);
     talk(&mut alice, &mut bob, "bob");

@@ -45,16 +45,23 @@ async fn nobody_on_the_wire_sees_names_texts_lists_or_keys() {
     accepter.types("--n");
     caller.expect("refused");
     let (at_caller, _) = talk(&mut caller, &mut accepter, NAMES[1]);
-    let mut texts = Vec::new();
+    let (mut texts, mut renewed) = (Vec::new(), 0);
     for n in 0..=ENOUGH_TO_RENEW / 2 {
         let (question, answer) = (format!("question-{n}-of-the-evening"), format!("answer-{n}-of-the-evening"));
         caller.says(&question);
         assert_eq!(accepter.expect("message")["text"], question.as_str());
         accepter.says(&answer);
-        assert_eq!(caller.expect("message")["text"], answer.as_str());
+        let heard = loop {
+            let event = caller.next().expect("the caller stays");
+            renewed += u64::from(event["event"] == "renewed");
+            if event["event"] == "message" {
+                break event;
+            }
+        };
+        assert_eq!(heard["text"], answer.as_str());
         texts.extend([question, answer]);
     }
-    caller.expect("renewed");
+    assert!(renewed >= 1);
     caller.types("--ex");
     assert_eq!(accepter.expect("chat_closed")["reason"], "goodbye");
     for client in [&mut caller, &mut accepter, &mut bystander] {
@@ -168,9 +175,7 @@ async fn a_flipped_bit_ends_the_connection_and_delivers_nothing_false() {
         stories.spawn(async move {
             let _place = places_free.acquire_owned().await.unwrap();
             let pair = pairs.lock().unwrap().pop().unwrap();
-            let t = tokio::time::Instant::now();
             let flipped = tell_with(&pair, server, who, flip).await;
-            println!("TIME {:?} {who} {flip:?}", t.elapsed());
             pairs.lock().unwrap().push(pair);
             (who, flip, flipped)
         });
@@ -235,6 +240,8 @@ fn spread(records: &[Records; 2]) -> Vec<(usize, Flip)> {
             }
         }
     }
+    // A record whose length has grown waits for a timer, so such stories begin first.
+    places.sort_by_key(|(_, flip)| !matches!(flip.byte, 3 | 4));
     places
 }
 
@@ -312,12 +319,9 @@ impl<'a> Story<'a> {
         if wanted >= Stage::Renewal {
             self.enter(Stage::Renewal);
             for n in 0..ENOUGH_TO_RENEW {
-                self.say(caller, &format!("thought {n}")).await?;
+                self.says(caller, &format!("thought {n}")).await?;
             }
-            // It came between the messages.
-            self.looked_at[caller] = 0;
             self.until(caller, |event| matches!(event, Event::Renewed { .. })).await?;
-            self.looked_at[caller] = self.heard[caller].len();
             self.say(accepter, "with new keys").await?;
             self.say(caller, "as you say").await?;
         }
@@ -335,10 +339,15 @@ impl<'a> Story<'a> {
 
     /// Says something, and waits until the other has it and the speaker knows.
     async fn say(&mut self, who: usize, text: &str) -> Result<(), Broken> {
+        self.says(who, text).await?;
+        self.until(who, |event| matches!(event, Event::Delivered { .. })).await
+    }
+
+    /// Says something, and waits until the other has it.
+    async fn says(&mut self, who: usize, text: &str) -> Result<(), Broken> {
         self.said[who].push(text.to_owned());
         self.people[who].types(text).await;
-        self.until(1 - who, |event| matches!(event, Event::Message { .. })).await?;
-        self.until(who, |event| matches!(event, Event::Delivered { .. })).await
+        self.until(1 - who, |event| matches!(event, Event::Message { .. })).await
     }
 
     /// Skips to the event that is waited for; broken as soon as anybody is told that something has ended.

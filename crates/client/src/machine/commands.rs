@@ -43,6 +43,12 @@ impl Client {
         if let Some(message) = busy {
             return error(out, ErrorCode::Busy, message);
         }
+        if peer == self.user {
+            // Told as of anybody else who cannot be asked; a server need not be trusted to say so.
+            let peer = peer.to_string();
+            let events = [Event::Calling { peer: peer.clone() }, Event::UserNotFound { peer }];
+            return out.extend(events.map(Output::Event));
+        }
         let mut id = [0; 16];
         self.rng.fill_bytes(&mut id);
         let chat = ChatId::from_bytes(id);

@@ -13,8 +13,12 @@ impl Client {
             Ok(frame) => frame,
             Err(fault) => return self.fail(Failure::new(ErrorCode::Protocol, format!("at the server: {fault}")), out),
         };
+        if let ToClient::Error(reason) = frame
+            && self.may_end_for(reason)
+        {
+            return self.ended(reason, out);
+        }
         match (&mut self.phase, frame) {
-            (Phase::LoggingIn { .. } | Phase::Online { .. }, ToClient::Error(reason)) => self.ended(reason, out),
             (Phase::LoggingIn { claimed: claimed @ None, .. }, ToClient::LoggedIn(server)) => {
                 *claimed = Some(server.clone());
                 out.push(Output::CheckServerName(server));
@@ -57,7 +61,7 @@ impl Client {
             ToClient::ChatClosed(close) => self.closed(close, out),
             ToClient::Pong => {}
             ToClient::LoggedIn(_) | ToClient::Error(_) => {
-                let message = "the server answered a log-in that was not asked for";
+                let message = "the server answers a log-in that was over";
                 self.fail(Failure::new(ErrorCode::Protocol, message), out);
             }
         }
@@ -75,8 +79,12 @@ impl Client {
     }
 
     fn requested(&mut self, Request { peer, chat }: Request, now: Instant, out: &mut Vec<Output>) {
+        if peer == self.user {
+            // No honest server lets a user call himself.
+            return send(out, &ToServer::Refuse(chat));
+        }
         match self.take() {
-            State::Free if peer != self.user => {
+            State::Free => {
                 out.push(Output::Event(Event::Request { from: peer.to_string() }));
                 self.set(State::Ringing { peer, chat });
             }
@@ -158,6 +166,19 @@ impl Client {
                 };
                 self.end_chat(ending, None, out);
                 self.go_if_leaving(out);
+            }
+        }
+    }
+
+    /// Whether the server may give this reason now. A refusal in the midst of a session is a lie.
+    fn may_end_for(&self, reason: ServerError) -> bool {
+        let (is_logging_in, is_online) =
+            (matches!(self.phase, Phase::LoggingIn { .. }), matches!(self.phase, Phase::Online { .. }));
+        match reason {
+            ServerError::UnknownUser => is_logging_in,
+            ServerError::Replaced | ServerError::Removed => is_online,
+            ServerError::ShuttingDown | ServerError::Idle | ServerError::Protocol | ServerError::Unavailable => {
+                is_logging_in || is_online
             }
         }
     }

@@ -117,7 +117,8 @@ impl Client {
         };
         let opened = conversation.open(message, &mut *self.rng);
         match opened {
-            Ok(arrival) => {
+            Ok(None) => {}
+            Ok(Some(arrival)) => {
                 match self.take() {
                     State::Confirming { conversation, trust } => self.started(conversation, trust, now, out),
                     other => self.set(other),

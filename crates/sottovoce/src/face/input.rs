@@ -42,6 +42,15 @@ impl Input {
     }
 }
 
+impl Input {
+    /// Passes over what was typed before now, as it was meant for something else.
+    pub(crate) fn discard(&mut self) {
+        // Where standard input is no terminal there is nothing to discard.
+        let _ = rustix::termios::tcflush(stdin(), rustix::termios::QueueSelector::IFlush);
+        while self.0.try_recv().is_ok() {}
+    }
+}
+
 impl Typed {
     /// The line, if it is one.
     pub(crate) fn into_line(self) -> Result<Zeroizing<String>, Failure> {

@@ -4,12 +4,13 @@ use client::{Command, Ending, Event, Failure, RequestEnding};
 use identity::Trust;
 
 use super::Face;
-use crate::printable::{line, lines};
+use crate::printable::{line, lines, pieces};
 
 /// Plain lines: `* ` before what the program says, `! ` before what went wrong, and before a message the name of who
 /// said it. Nothing is shown by colour or by place, so it reads aloud and pipes well.
 pub(crate) struct Line<W> {
     out: W,
+    is_terminal: bool,
     last_sent: Option<u64>,
     /// What the names in the list that was last asked for begin with.
     prefix: String,
@@ -20,12 +21,17 @@ pub(crate) struct Line<W> {
 impl<W: Write + Send> Line<W> {
     /// Writes to `out`.
     pub(crate) fn new(out: W) -> Self {
-        Self { out, last_sent: None, prefix: String::new(), listed: String::new() }
+        Self { out, is_terminal: false, last_sent: None, prefix: String::new(), listed: String::new() }
     }
 
     /// Where it writes.
     pub(crate) fn out(&mut self) -> &mut W {
         &mut self.out
+    }
+
+    /// The same for a terminal, by whose width messages are broken.
+    pub(crate) fn for_terminal(self) -> Self {
+        Self { is_terminal: true, ..self }
     }
 
     /// Says something of the program's own.
@@ -35,9 +41,15 @@ impl<W: Write + Send> Line<W> {
     }
 
     fn message(&mut self, from: &str, text: &str) -> io::Result<()> {
-        // Each line of a message bears its author, so that no line of it can pass for the program's or another's.
+        // Each line of a message bears its author, also where a terminal would break it, so that no line of it can pass
+        // for the program's or another's.
+        let from = line(from);
+        let room = columns(self.is_terminal)
+            .map_or(usize::MAX, |columns| columns.saturating_sub(from.len().saturating_add(2)).max(1));
         for part in lines(text) {
-            writeln!(self.out, "{}: {part}", line(from))?;
+            for piece in pieces(&part, room) {
+                writeln!(self.out, "{from}: {piece}")?;
+            }
         }
         self.out.flush()
     }
@@ -144,6 +156,12 @@ impl<W: Write + Send> Face for Line<W> {
         // Standard error says it; a person sees both.
         Ok(())
     }
+}
+
+/// Columns of the terminal that standard output is now, if it is one.
+fn columns(is_terminal: bool) -> Option<usize> {
+    let size = is_terminal.then(|| rustix::termios::tcgetwinsize(io::stdout()).ok())??;
+    (size.ws_col > 0).then_some(size.ws_col.into())
 }
 
 #[cfg(test)]

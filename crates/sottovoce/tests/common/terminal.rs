@@ -51,7 +51,7 @@ impl Terminal {
     #[track_caller]
     pub(crate) fn expect(&mut self, text: &str) {
         loop {
-            if let Some(place) = self.seen[self.looked..].find(text) {
+            if let Some(place) = self.seen.get(self.looked..).unwrap_or_default().find(text) {
                 self.looked += place + text.len();
                 return;
             }

@@ -125,6 +125,11 @@ impl Person {
         (told, self.client.await.unwrap())
     }
 
+    /// Is gone from one moment to the next, without a word to the server.
+    pub(crate) fn vanishes(self) {
+        self.client.abort();
+    }
+
     /// Leaves, which has to succeed: what the client still told.
     pub(crate) async fn leaves(self) -> Vec<Event> {
         self.types("--ex").await;
