@@ -70,9 +70,9 @@ fn tell(relay: &mut Relay, story: Story<'_>) {
 fn logged_in(names: &[&str]) -> Relay {
     let mut relay = Relay::new(names);
     relay.everybody_logs_in();
-    for user in 0..names.len() {
+    for (user, name) in names.iter().enumerate() {
         let news = relay.news(user);
-        assert_eq!(news.iter().filter_map(short).collect::<Vec<_>>(), [format!("logged_in {}", names[user])]);
+        assert_eq!(news.iter().filter_map(short).collect::<Vec<_>>(), [format!("logged_in {name}")]);
     }
     relay
 }
@@ -302,8 +302,8 @@ fn tampering_between_the_two_ends_the_chat_and_delivers_nothing_false() {
         let mut relay = in_a_chat();
         relay.types(0, "one");
         relay.types(0, "two");
-        while relay.take_on(Way::ToServer(0)) {}
-        while relay.take_on(Way::ToSession(1)) {}
+        while relay.take_on(Way::Server(0)) {}
+        while relay.take_on(Way::Session(1)) {}
         match way {
             "flip" => relay.tamper(1, |frame| *frame.last_mut().unwrap() ^= 1),
             "drop" => relay.lose(1),
@@ -326,8 +326,8 @@ fn tampering_between_the_two_ends_the_chat_and_delivers_nothing_false() {
 fn a_counted_frame_that_is_repeated_is_seen_once() {
     let mut relay = in_a_chat();
     relay.types(0, "once");
-    while relay.take_on(Way::ToServer(0)) {}
-    while relay.take_on(Way::ToSession(1)) {}
+    while relay.take_on(Way::Server(0)) {}
+    while relay.take_on(Way::Session(1)) {}
     relay.repeat(1);
     relay.settle();
     assert_eq!(relay.news(1).iter().filter_map(short).collect::<Vec<_>>(), ["message alice once"]);
@@ -386,9 +386,9 @@ fn a_request_that_crosses_the_end_of_the_peers_request_leaves_nobody_calling() {
     let mut relay = logged_in(&["alice", "bob"]);
     relay.types(0, "--r bob");
     relay.types(0, "/leave");
-    while relay.take_on(Way::ToSession(1)) {}
-    relay.take_on(Way::ToServer(0));
-    relay.take_on(Way::ToClient(0));
+    while relay.take_on(Way::Session(1)) {}
+    relay.take_on(Way::Server(0));
+    relay.take_on(Way::Client(0));
     relay.types(1, "--r alice");
     relay.settle();
     relay.news(0);

@@ -41,12 +41,12 @@ pub(crate) struct Relay {
     pub(crate) registered: BTreeMap<UserName, PublicKey>,
 }
 
-/// Where something waits to be taken on.
+/// To whom something is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    ToServer(usize),
-    ToClient(usize),
-    ToSession(usize),
+    Server(usize),
+    Client(usize),
+    Session(usize),
 }
 
 impl Relay {
@@ -103,7 +103,7 @@ impl Relay {
             Output::Send(frame) => this.to_server.push_back(frame),
             Output::Disconnect => {
                 // What is on its way still arrives, as it does on a connection that is closed in order.
-                while self.take_on(Way::ToServer(user)) {}
+                while self.take_on(Way::Server(user)) {}
                 self.session_input(user, session::Input::Lost);
                 let this = &mut self.users[user];
                 this.session = None;
@@ -161,7 +161,7 @@ impl Relay {
                 }
             }
             Output::Disconnect => {
-                while self.take_on(Way::ToClient(user)) {}
+                while self.take_on(Way::Client(user)) {}
                 let this = &mut self.users[user];
                 this.session = None;
                 this.to_session.clear();
@@ -178,9 +178,9 @@ impl Relay {
         let mut ways = Vec::new();
         for (index, user) in self.users.iter().enumerate() {
             let waiting = [
-                (Way::ToServer(index), user.to_server.is_empty()),
-                (Way::ToClient(index), user.to_client.is_empty()),
-                (Way::ToSession(index), user.to_session.is_empty()),
+                (Way::Server(index), user.to_server.is_empty()),
+                (Way::Client(index), user.to_client.is_empty()),
+                (Way::Session(index), user.to_session.is_empty()),
             ];
             ways.extend(waiting.into_iter().filter(|(_, is_empty)| !is_empty).map(|(way, _)| way));
         }
@@ -190,15 +190,15 @@ impl Relay {
     /// Takes the first thing on that waits there. Whether there was one.
     pub(crate) fn take_on(&mut self, way: Way) -> bool {
         match way {
-            Way::ToServer(user) => {
+            Way::Server(user) => {
                 let Some(frame) = self.users[user].to_server.pop_front() else { return false };
                 self.session_input(user, session::Input::Frame(frame));
             }
-            Way::ToClient(user) => {
+            Way::Client(user) => {
                 let Some(frame) = self.users[user].to_client.pop_front() else { return false };
                 self.input(user, client::Input::Frame(frame));
             }
-            Way::ToSession(user) => {
+            Way::Session(user) => {
                 let Some(signal) = self.users[user].to_session.pop_front() else { return false };
                 self.session_input(user, session::Input::Signal(signal));
             }
