@@ -108,7 +108,7 @@ impl Command {
 fn bad_name(error: NameError) -> Failure {
     let code = match error {
         NameError::Blank => ErrorCode::BlankField,
-        NameError::Bad => ErrorCode::BadName,
+        NameError::Bad | NameError::BadServer => ErrorCode::BadName,
     };
     Failure::new(code, error)
 }

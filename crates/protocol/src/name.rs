@@ -22,6 +22,9 @@ pub enum NameError {
     /// Something that no name can be.
     #[error("a name has 1 to 32 of the characters a-z 0-9 . _ - and starts with a letter or digit")]
     Bad,
+    /// Something that no server can be called.
+    #[error("a server's name is a host name or an IP address, without blanks and of at most 255 characters")]
+    BadServer,
 }
 
 impl UserName {
@@ -164,7 +167,7 @@ impl FromStr for ServerName {
         }
         let fits = text.len() <= MAX_SERVER_NAME && text.bytes().all(|b| b.is_ascii_graphic() && b != b'@');
         if !fits {
-            return Err(NameError::Bad);
+            return Err(NameError::BadServer);
         }
         Ok(Self(text.to_ascii_lowercase().into()))
     }

@@ -142,7 +142,8 @@ impl Connection {
                 return;
             };
             self.input(Input::Signal(signal)).await;
-            if self.unsent.len() >= MAX_UNSENT {
+            // What a session that has ended, by a timer, does not take in is answered when the connection closes.
+            if self.ending || self.unsent.len() >= MAX_UNSENT {
                 return;
             }
             next = self.inbox.try_receive();

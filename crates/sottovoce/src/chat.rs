@@ -93,7 +93,7 @@ async fn who(name: &str, profile: &Profile, source: Source<'_>) -> Result<(UserN
 fn bad_name(error: NameError) -> Failure {
     let code = match error {
         NameError::Blank => ErrorCode::BlankField,
-        NameError::Bad => ErrorCode::BadName,
+        NameError::Bad | NameError::BadServer => ErrorCode::BadName,
     };
     Failure::new(code, format_args!("the user name: {error}"))
 }

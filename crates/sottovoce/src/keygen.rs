@@ -33,13 +33,7 @@ pub(crate) async fn run(arguments: Keygen) -> Result<(), Failure> {
             path.display()
         )));
     }
-    let ca = ca
-        .map(|path| {
-            let pem = std::fs::read(&path)
-                .map_err(|error| Failure::new(format_args!("{} cannot be read: {error}", path.display())))?;
-            Ok::<_, Failure>(pem)
-        })
-        .transpose()?;
+    let ca = ca.map(|path| read_authority(&path)).transpose()?;
     let _terminal = process::KeepTerminal::as_it_is();
     let stop = process::stop_by_signal()?;
     let password = tokio::select! {
@@ -68,7 +62,24 @@ pub(crate) async fn run(arguments: Keygen) -> Result<(), Failure> {
     let settings = profile::settings(&name, server.as_deref(), ca.is_some());
     write_new(&dir.join("profile.toml"), 0o600, settings.as_bytes())?;
     let told = writeln!(std::io::stdout(), "{public}");
+    // The line alone goes to standard output, where a script may want it.
+    let _ = writeln!(
+        std::io::stderr(),
+        "made {0}; give the line above, which is {0}/key.pub, to the server's operator",
+        dir.display()
+    );
     told.map_err(|error| Failure::new(format_args!("the key was made, but its public line cannot be printed: {error}")))
+}
+
+/// The certificates in the file that a server's operator hands out.
+fn read_authority(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bad = |what: &dyn std::fmt::Display| Failure::new(format_args!("{}: {what}", path.display()));
+    let pem = std::fs::read(path).map_err(|error| bad(&error))?;
+    if String::from_utf8_lossy(&pem).contains("PRIVATE KEY") {
+        return Err(bad(&"this holds a private key; the file to hand out is ca.pem"));
+    }
+    identity::check_authority(&pem).map_err(|error| bad(&error))?;
+    Ok(pem)
 }
 
 async fn new_password(source: Source<'_>) -> Result<Password, Failure> {

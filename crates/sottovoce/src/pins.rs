@@ -36,7 +36,7 @@ fn list(profile: &Profile) -> Result<(), Failure> {
             Trust::New | Trust::Pinned => "pinned",
         };
         let number = safety_number(&server, (&name, &own), (&user, &pin.key));
-        print(format_args!("{user}@{server}  {trust}  {number}"))?;
+        print(format_args!("{user}@{server}  {trust}\n    {number}"))?;
     }
     Ok(())
 }

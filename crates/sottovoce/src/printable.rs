@@ -14,18 +14,23 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = String> {
     text.split('\n').map(|part| line(part.strip_suffix('\r').unwrap_or(part)))
 }
 
-/// A line in pieces of at most `columns` columns each, so that no terminal breaks it elsewhere. At least one piece.
+/// A line in pieces of at most `columns` columns each, so that no terminal breaks it elsewhere; between words where that
+/// can be. At least one piece.
 pub(crate) fn pieces(line: &str, columns: usize) -> Vec<&str> {
-    let (mut pieces, mut rest, mut width) = (Vec::new(), line, 0usize);
-    let mut place = 0;
+    let (mut pieces, mut rest) = (Vec::new(), line);
+    let (mut place, mut width, mut word) = (0usize, 0usize, None);
     while let Some(c) = rest.get(place..).and_then(|rest| rest.chars().next()) {
         width = width.saturating_add(c.width().unwrap_or(0));
+        let after = place.saturating_add(c.len_utf8());
         if width > columns && place > 0 {
-            let (piece, left) = rest.split_at(place);
-            pieces.push(piece);
-            (rest, width, place) = (left, 0, 0);
+            let (piece, left) = rest.split_at(word.unwrap_or(place));
+            pieces.push(piece.trim_end());
+            (rest, place, width, word) = (left, 0, 0, None);
         } else {
-            place = place.saturating_add(c.len_utf8());
+            place = after;
+            if c == ' ' {
+                word = Some(after);
+            }
         }
     }
     pieces.push(rest);
@@ -61,6 +66,7 @@ mod tests {
         assert_eq!(line("hid\u{e0041}den\u{3164}"), "hidden");
         assert_eq!(pieces("", 4), [""]);
         assert_eq!(pieces("abcdefghij", 4), ["abcd", "efgh", "ij"]);
+        assert_eq!(pieces("break between words", 9), ["break", "between", "words"]);
         assert_eq!(pieces("日本語", 4), ["日本", "語"]);
         assert_eq!(pieces("日本", 1), ["日", "本"], "what fits nowhere still gets on");
         assert_eq!(pieces("e\u{301}e\u{301}", 1), ["e\u{301}", "e\u{301}"]);

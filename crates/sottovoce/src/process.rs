@@ -56,8 +56,9 @@ impl Drop for KeepTerminal {
     }
 }
 
-/// A token that the first signal to end (SIGINT, SIGTERM or SIGHUP) cancels. The second ends the program at once, for
-/// whoever does not want to wait, or waits for something that does not come.
+/// A token that the first signal to end (SIGINT, SIGTERM or SIGHUP) cancels. A further SIGINT ends the program at once,
+/// for whoever does not want to wait, or waits for something that does not come. A terminal that is closed sends more
+/// than one signal, and does not mean that.
 pub(crate) fn stop_by_signal() -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
     let listen =
@@ -67,17 +68,14 @@ pub(crate) fn stop_by_signal() -> Result<CancellationToken, Failure> {
     let mut hang_up = listen(SignalKind::hangup())?;
     let token = stop.clone();
     tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hang_up.recv() => {}
-            }
-            if token.is_cancelled() {
-                end_at_once();
-            }
-            token.cancel();
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
         }
+        token.cancel();
+        interrupt.recv().await;
+        end_at_once();
     });
     Ok(stop)
 }

@@ -38,9 +38,14 @@ fn is_closed(event: &Event) -> bool {
     matches!(event, Event::ChatClosed { .. })
 }
 
-/// Lets some time go by: from none at all to longer than a command takes to be carried out everywhere.
-async fn a_moment(rng: &mut ChaCha8Rng) {
-    let end = Instant::now() + Duration::from_micros(u64::from(rng.next_u32() % 3000));
+/// Longer than a command takes to be carried out everywhere.
+const LONG: Duration = Duration::from_millis(3);
+/// About as long as it takes to get to the server.
+const SHORT: Duration = Duration::from_micros(300);
+
+/// Lets some time go by, from none at all to `most`.
+async fn a_moment(rng: &mut ChaCha8Rng, most: Duration) {
+    let end = Instant::now() + most * (rng.next_u32() % 100) / 100;
     while Instant::now() < end {
         tokio::task::yield_now().await;
     }
@@ -64,7 +69,7 @@ async fn two_who_ask_each_other_at_once_are_in_one_chat() {
     for round in 0..120 {
         let (first, second) = if round % 2 == 0 { (&alice, &bob) } else { (&bob, &alice) };
         first.types(&format!("--r {}", second.name)).await;
-        a_moment(&mut rng).await;
+        a_moment(&mut rng, LONG).await;
         second.types(&format!("--r {}", first.name)).await;
         // Whoever has seen the other's request before asking has to answer it.
         let started = tokio::join!(into_the_chat(&mut alice), into_the_chat(&mut bob));
@@ -192,7 +197,7 @@ async fn taking_back_meets_accepting() {
         alice.types("--r bob").await;
         bob.until(|event| matches!(event, Event::Request { .. })).await;
         bob.types("--y").await;
-        a_moment(&mut rng).await;
+        a_moment(&mut rng, LONG).await;
         alice.types("--n").await;
         let outcome = alice
             .until(|event| {
@@ -241,13 +246,13 @@ async fn the_one_who_is_asked_leaves() {
 
     // At the moment when the request comes.
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
-    for round in 0..150 {
+    for round in 0..600 {
         let start = Instant::now();
         let bob = Person::log_in(&account).await;
         let (first, second) =
             if round % 2 == 0 { ((&alice, "--r bob"), (&bob, "--ex")) } else { ((&bob, "--ex"), (&alice, "--r bob")) };
         first.0.types(first.1).await;
-        a_moment(&mut rng).await;
+        a_moment(&mut rng, SHORT).await;
         second.0.types(second.1).await;
         let ended = bob.ended();
         alice.until(|event| matches!(event, Event::UserNotFound { .. })).await;
@@ -255,11 +260,11 @@ async fn the_one_who_is_asked_leaves() {
         assert!(start.elapsed() < PROMPTLY, "round {round}: alice waited {:?}", start.elapsed());
     }
     // The same without a goodbye: the client is gone from one moment to the next.
-    for round in 0..50 {
+    for round in 0..200 {
         let start = Instant::now();
         let bob = Person::log_in(&account).await;
         alice.types("--r bob").await;
-        a_moment(&mut rng).await;
+        a_moment(&mut rng, SHORT).await;
         bob.vanishes();
         alice.until(|event| matches!(event, Event::UserNotFound { .. })).await;
         assert!(start.elapsed() < PROMPTLY, "round {round}: alice waited {:?}", start.elapsed());

@@ -29,7 +29,7 @@ const PAIRS: usize = 500;
 const MESSAGES: u64 = 20;
 /// Log-ins and set-ups that are under way together: their time limits are made for two cores and a crowd, but not for
 /// a debug build with a thousand of both in the same second.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 32;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_chat_in_pairs() {
@@ -93,12 +93,16 @@ async fn meet_and_part(pair: [Account; 2], stages: Arc<Stages>) {
     }
     stages.barrier.wait().await;
 
-    for n in 0..MESSAGES {
+    let (mut at_caller, mut at_accepter) = (Heard::default(), Heard::default());
+    // A word and its answer: all at once would keep two cores from each client for longer than a server may be silent.
+    for n in 1..=MESSAGES {
         caller.types(&format!("caller says {n}")).await;
+        at_accepter.listen(&mut accepter, "caller", n).await;
         accepter.types(&format!("accepter says {n}")).await;
+        at_caller.listen(&mut caller, "accepter", n).await;
     }
-    let (one, other) = tokio::join!(hear(&mut caller, "accepter"), hear(&mut accepter, "caller"));
-    assert_eq!([one, other], [MESSAGES; 2]);
+    at_caller.settle(&mut caller).await;
+    at_accepter.settle(&mut accepter).await;
     stages.barrier.wait().await;
 
     caller.types("--ex").await;
@@ -109,26 +113,54 @@ async fn meet_and_part(pair: [Account; 2], stages: Arc<Stages>) {
     accepter.leaves().await;
 }
 
-/// Takes in events until all that the other says has come and all of one's own is delivered; how much came.
-async fn hear(person: &mut Person, other: &str) -> u64 {
-    let (mut heard, mut sent, mut delivered) = (0, 0, 0);
-    while heard < MESSAGES || delivered < MESSAGES {
+/// What one of the pair has been told of the messages.
+#[derive(Debug, Default)]
+struct Heard {
+    messages: u64,
+    sent: u64,
+    last_heard: Option<u64>,
+    last_sent: Option<u64>,
+    last_delivered: Option<u64>,
+}
+
+impl Heard {
+    /// Takes in events until the other's message number `n` has come.
+    async fn listen(&mut self, person: &mut Person, other: &str, n: u64) {
+        while self.messages < n {
+            self.take_in(person, other).await;
+        }
+    }
+
+    /// Takes in events until all of one's own is delivered.
+    async fn settle(&mut self, person: &mut Person) {
+        while self.sent < MESSAGES || self.last_delivered < self.last_sent {
+            self.take_in(person, "nobody").await;
+        }
+        assert_eq!((self.messages, self.sent), (MESSAGES, MESSAGES), "{}", person.name);
+    }
+
+    async fn take_in(&mut self, person: &mut Person, other: &str) {
         match person.next().await.expect("the client stays") {
+            // Renewals count as messages do, so a counter may be left out.
             Event::Message { from, text, n } => {
-                assert!(from.starts_with(other) && n == heard, "{}: {n} from {from} after {heard}", person.name);
-                assert_eq!(text.as_str(), format!("{other} says {n}"));
-                heard += 1;
+                self.messages += 1;
+                assert!(from.starts_with(other) && Some(n) > self.last_heard, "{}: {n} from {from}", person.name);
+                assert_eq!(text.as_str(), format!("{other} says {}", self.messages));
+                self.last_heard = Some(n);
             }
             Event::Sent { n } => {
-                assert_eq!(n, sent, "{}", person.name);
-                sent += 1;
+                self.sent += 1;
+                assert!(Some(n) > self.last_sent, "{}: {n} sent, {self:?}", person.name);
+                self.last_sent = Some(n);
             }
             Event::Delivered { n } => {
-                assert!(n >= delivered && n < sent, "{}: {n} delivered after {delivered}", person.name);
-                delivered = n + 1;
+                let is_new = Some(n) > self.last_delivered && Some(n) <= self.last_sent;
+                assert!(is_new, "{}: {n} delivered, {self:?}", person.name);
+                self.last_delivered = Some(n);
             }
+            // On a slow machine there is time for it.
+            Event::Renewed { .. } => {}
             other => panic!("{}: {other:?}", person.name),
         }
     }
-    heard
 }

@@ -45,7 +45,7 @@ fn a_conversation_through_pipes() {
     alice.types("--l");
     alice.shows(&["* online: bob"]);
     alice.types("--l x");
-    alice.shows(&["* nobody else is online"]);
+    alice.shows(&["* nobody is online whose name begins with x"]);
     alice.types("--r nobody");
     alice.shows(&[
         "* asking nobody to talk; --n takes it back",

@@ -25,11 +25,11 @@ impl Client {
         let trust = match pin {
             None => Trust::New,
             Some(pin) if pin.key != peer.key => {
-                let Member { user, server, .. } = &peer;
+                let Member { user, .. } = &peer;
                 let message = format!(
                     "the server hands out another key for {user} than the one that {user} had when you last talked. \
                      Either {user} has a new key, or somebody stands between you. Nothing was sent. Ask {user} by another \
-                     way; only if it is so, `sottovoce pins forget {user} --profile DIR` lets you talk ({server})"
+                     way; only if it is so, `sottovoce pins forget {user} --profile DIR` lets you talk"
                 );
                 error(out, ErrorCode::KeyChanged, message);
                 send(out, &ToServer::ChatClosed(Close { chat, reason: CloseReason::Failed }));

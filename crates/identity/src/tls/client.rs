@@ -102,6 +102,14 @@ pub fn certificate_bears(certificate: &CertificateDer<'_>, name: &ServerName) ->
     EndEntityCert::try_from(certificate).is_ok_and(|certificate| is_for(&certificate, name))
 }
 
+/// Whether the bytes of a PEM file are certification authorities that [`Roots::Pem`] can hold.
+///
+/// # Errors
+/// [`TlsError::NoCertificate`] or [`TlsError::BadCertificate`] when they are not.
+pub fn check_authority(pem: &[u8]) -> Result<(), TlsError> {
+    root_store(Roots::Pem(pem.to_owned())).map(|_| ())
+}
+
 fn root_store(roots: Roots) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     match roots {

@@ -1,4 +1,4 @@
-use std::io::{BufRead as _, Read as _, stdin};
+use std::io::{BufRead as _, IsTerminal as _, Read as _, stdin};
 
 use client::{ErrorCode, Failure};
 use protocol::limits::MAX_TEXT;
@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 /// Bytes of the longest line that is read: the longest message with each of its bytes escaped in JSON, and room for
 /// the object around it.
 const MAX_LINE: usize = 6 * MAX_TEXT + 1024;
+
+/// Bytes of the longest line that a terminal passes on, without its end (N_TTY of Linux).
+const MAX_TERMINAL_LINE: usize = 4095;
 
 /// Lines of standard input, read by a thread of its own: reading may block for ever, and the program must not.
 pub(crate) struct Input(mpsc::Receiver<Typed>);
@@ -20,6 +23,8 @@ pub(crate) enum Typed {
     TooLong,
     /// Bytes that are not UTF-8; they were passed over.
     NotText,
+    /// As much as a terminal passes on of one line; it has dropped the rest.
+    Cut,
 }
 
 impl Input {
@@ -60,6 +65,12 @@ impl Typed {
                 ErrorCode::TooLong,
                 format_args!("a message has at most {MAX_TEXT} bytes; that line was longer, and was not sent"),
             )),
+            Self::Cut => Err(Failure::new(
+                ErrorCode::TooLong,
+                format_args!(
+                    "a terminal passes on {MAX_TERMINAL_LINE} bytes of a line; that line had more, and was not sent"
+                ),
+            )),
             Self::NotText => Err(Failure::new(ErrorCode::BadCommand, "that line is not UTF-8 text, and was not sent")),
         }
     }
@@ -78,6 +89,9 @@ fn read_line() -> Option<Typed> {
         return Some(Typed::TooLong);
     }
     let text = line.strip_suffix(b"\n").unwrap_or(&line);
+    if text.len() >= MAX_TERMINAL_LINE && stdin().is_terminal() {
+        return Some(Typed::Cut);
+    }
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     Some(str::from_utf8(text).map_or(Typed::NotText, |text| Typed::Line(Zeroizing::new(text.to_owned()))))
 }

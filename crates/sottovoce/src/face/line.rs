@@ -14,6 +14,8 @@ pub(crate) struct Line<W> {
     last_sent: Option<u64>,
     /// What the names in the list that was last asked for begin with.
     prefix: String,
+    /// Whether the list that was last asked for is the rest of one.
+    more: bool,
     /// The last name of the list that was last shown.
     listed: String,
 }
@@ -21,7 +23,7 @@ pub(crate) struct Line<W> {
 impl<W: Write + Send> Line<W> {
     /// Writes to `out`.
     pub(crate) fn new(out: W) -> Self {
-        Self { out, is_terminal: false, last_sent: None, prefix: String::new(), listed: String::new() }
+        Self { out, is_terminal: false, last_sent: None, prefix: String::new(), more: false, listed: String::new() }
     }
 
     /// Where it writes.
@@ -36,22 +38,23 @@ impl<W: Write + Send> Line<W> {
 
     /// Says something of the program's own.
     pub(crate) fn say(&mut self, what: std::fmt::Arguments<'_>) -> io::Result<()> {
-        writeln!(self.out, "* {}", line(&what.to_string()))?;
+        self.write("* ", &what.to_string())
+    }
+
+    /// Writes a line, and where a terminal would break it, lines that all begin alike.
+    fn write(&mut self, start: &str, text: &str) -> io::Result<()> {
+        let room = columns(self.is_terminal).map_or(usize::MAX, |columns| columns.saturating_sub(start.len()).max(1));
+        for piece in pieces(&line(text), room) {
+            writeln!(self.out, "{start}{piece}")?;
+        }
         self.out.flush()
     }
 
     fn message(&mut self, from: &str, text: &str) -> io::Result<()> {
         // Each line of a message bears its author, also where a terminal would break it, so that no line of it can pass
         // for the program's or another's.
-        let from = line(from);
-        let room = columns(self.is_terminal)
-            .map_or(usize::MAX, |columns| columns.saturating_sub(from.len().saturating_add(2)).max(1));
-        for part in lines(text) {
-            for piece in pieces(&part, room) {
-                writeln!(self.out, "{from}: {piece}")?;
-            }
-        }
-        self.out.flush()
+        let start = format!("{}: ", line(from));
+        lines(text).try_for_each(|part| self.write(&start, &part))
     }
 }
 
@@ -62,7 +65,13 @@ impl<W: Write + Send> Face for Line<W> {
                 self.say(format_args!("logged in to {server} as {user} ({group})"))?;
                 self.say(format_args!("/help lists what you can type"))
             }
-            Event::Users { users, more: false } if users.is_empty() => self.say(format_args!("nobody else is online")),
+            Event::Users { users, more: false } if users.is_empty() => {
+                match (self.more, self.prefix.clone().as_str()) {
+                    (true, _) => self.say(format_args!("there are no more names")),
+                    (false, "") => self.say(format_args!("nobody else is online")),
+                    (false, prefix) => self.say(format_args!("nobody is online whose name begins with {prefix}")),
+                }
+            }
             Event::Users { users, more } => {
                 self.listed = users.last().cloned().unwrap_or_default();
                 self.say(format_args!("online: {}", users.join(" ")))?;
@@ -115,9 +124,9 @@ impl<W: Write + Send> Face for Line<W> {
                     Ending::Lost => {
                         self.say(format_args!("the chat with {peer} is lost: a connection ended without a goodbye"))?
                     }
-                    Ending::Error => {
-                        self.say(format_args!("the chat with {peer} ended because something was not right"))?
-                    }
+                    Ending::Error => self.say(format_args!(
+                        "the chat with {peer} ended because something was not right; see what {peer}'s screen says"
+                    ))?,
                 }
                 match undelivered {
                     0 => Ok(()),
@@ -126,21 +135,22 @@ impl<W: Write + Send> Face for Line<W> {
                 }
             }
             Event::LoggedOut => self.say(format_args!("logged out")),
-            Event::Error { message, .. } => {
-                writeln!(self.out, "! {}", line(message))?;
-                self.out.flush()
-            }
+            Event::Error { message, .. } => self.write("! ", message),
         }
     }
 
     fn read(&mut self, line: &str) -> Result<Option<Command>, Failure> {
         let command = match line.trim() {
             "" => return Ok(None),
-            "/more" => Command::list(&self.prefix, &self.listed)?,
+            "/more" => {
+                self.more = true;
+                return Command::list(&self.prefix, &self.listed).map(Some);
+            }
             _ => Command::parse(line)?,
         };
         if let Command::List(page) = &command {
             self.prefix = page.prefix.as_str().to_owned();
+            self.more = false;
         }
         Ok(Some(command))
     }
