@@ -468,3 +468,20 @@ fn the_system_keeps_no_secret_of_a_client() {
     let pins = fs::metadata(world.profile("alice").join("pins")).unwrap();
     assert_eq!(pins.permissions().mode() & 0o777, 0o600);
 }
+
+/// The kernel passes on the start of a longer line and drops the rest, so what is left is not what was meant.
+#[test]
+fn a_line_that_the_terminal_cuts_is_not_sent() {
+    let world = world_of(["alice", "bob"]);
+    let mut bob = world.log_in("bob");
+    let mut alice = sit_down(&world, "alice");
+    bob.types("--r alice");
+    alice.expect("bob asks to talk");
+    alice.types("--y\n");
+    alice.expect("safety number");
+    bob.expect("chat_started");
+    alice.types(&format!("{}\n", "y".repeat(5000)));
+    alice.expect("was not sent");
+    alice.types("short\n");
+    assert_eq!(bob.expect("message")["text"], "short");
+}

@@ -427,3 +427,18 @@ fn the_log_names_nobody() {
         assert!(!log.contains(key.get(key.len() - 20..).unwrap()), "{log}");
     }
 }
+
+#[test]
+fn keygen_takes_no_private_key_for_an_authority() {
+    let world = World::new();
+    for (file, why) in [("ca.key", "private key"), ("server.toml", "certificate")] {
+        let mut keygen = Command::new(PROGRAM);
+        keygen
+            .args(["keygen", "--name", "alice", "--server", "localhost:7478", "--profile"])
+            .arg(world.profile("alice"));
+        keygen.arg("--password-file").arg(world.password_file()).arg("--ca").arg(world.server_dir().join(file));
+        let told = fails(&mut keygen);
+        assert!(told.contains(file) && told.contains(why), "{told}");
+        assert!(!world.profile("alice").exists(), "nothing was made");
+    }
+}
