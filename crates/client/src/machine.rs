@@ -21,8 +21,8 @@ use crate::{Command, Ending, ErrorCode, Event, Failure, conversation::Conversati
 const LOG_IN: Duration = Duration::from_secs(15);
 /// Between two pings: the server answers each, and takes a client for gone that has sent nothing for long.
 const PING: Duration = Duration::from_secs(6);
-/// Without a frame from the server, after which the connection counts as dead.
-const DEAD: Duration = Duration::from_secs(14);
+/// From a ping to any frame of the server's, without which the connection counts as dead.
+const DEAD: Duration = Duration::from_secs(8);
 /// From acceptance to the first sealed frame; longer than servers wait, who end it in the ordinary case.
 const SET_UP: Duration = Duration::from_secs(20);
 /// From a counted frame's arrival to the receipt for it, if nothing else has carried it.
@@ -238,7 +238,6 @@ impl Client {
         self.phase = Phase::Online { own, state: State::Free, leaving: None };
         self.timers.stop(Timer::LogIn);
         self.timers.start(Timer::Ping, after(now, PING));
-        self.heard(now);
         // What follows a /leave among them waits for the log-in after it.
         for command in std::mem::take(&mut self.early) {
             self.command(command, now, out);
@@ -246,8 +245,8 @@ impl Client {
     }
 
     /// Something came from the server: it is there.
-    fn heard(&mut self, now: Instant) {
-        self.timers.start(Timer::Dead, after(now, DEAD));
+    fn heard(&mut self) {
+        self.timers.stop(Timer::Dead);
     }
 
     fn expire(&mut self, timer: Timer, now: Instant, out: &mut Vec<Output>) {
@@ -256,6 +255,10 @@ impl Client {
             Timer::Ping => {
                 send(out, &ToServer::Ping);
                 self.timers.start(Timer::Ping, after(now, PING));
+                // Counted from the ping, not from the last frame: a process that was held up asks before it judges.
+                if !self.timers.is_running(Timer::Dead) {
+                    self.timers.start(Timer::Dead, after(now, DEAD));
+                }
             }
             Timer::Dead => self.lost("the server has gone silent", out),
             Timer::SetUp => self.end_chat(Ending::Lost, Some(CloseReason::Failed), out),

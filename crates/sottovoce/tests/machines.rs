@@ -201,6 +201,24 @@ fn nobody_calls_himself_whatever_a_server_says() {
     }
 }
 
+/// A process that was stopped, or a laptop that slept, finds the server's answer only after its timers.
+#[test]
+fn a_client_that_was_held_up_does_not_take_the_server_for_dead() {
+    let mut relay = logged_in(&["alice"]);
+    relay.now += Duration::from_secs(40);
+    relay.input(0, Input::Tick);
+    relay.settle();
+    relay.wait(Duration::from_secs(30));
+    assert!(!relay.users[0].quit);
+    // One that answers nothing is dead in 14 s.
+    let before = relay.now;
+    while !relay.users[0].quit {
+        relay.now = relay.users[0].client.deadline().unwrap();
+        relay.input(0, Input::Tick);
+    }
+    assert!(relay.now - before <= Duration::from_secs(14), "{:?}", relay.now - before);
+}
+
 /// The server hears nothing of a client that only listens, so the client speaks up however much it hears.
 #[test]
 fn a_user_who_is_called_all_the_time_does_not_go_idle() {

@@ -24,7 +24,7 @@ impl Client {
                 out.push(Output::CheckServerName(server));
             }
             (Phase::Online { .. }, frame) => {
-                self.heard(now);
+                self.heard();
                 self.online(frame, now, out);
             }
             (Phase::Idle | Phase::Connecting | Phase::Ended, _) => {}
