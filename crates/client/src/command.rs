@@ -1,4 +1,4 @@
-use protocol::{NameError, NamePrefix, Page, Text, TextError, UserName};
+use protocol::{Page, Text, TextError, UserName};
 
 use crate::{ErrorCode, Failure};
 
@@ -92,8 +92,7 @@ impl Command {
     /// # Errors
     /// `bad_name` when either is no part of a name.
     pub fn list(prefix: &str, after: &str) -> Result<Self, Failure> {
-        let part = |text: &str| text.parse::<NamePrefix>().map_err(bad_name);
-        Ok(Self::List(Page { prefix: part(prefix)?, after: part(after)? }))
+        Ok(Self::List(Page { prefix: prefix.parse()?, after: after.parse()? }))
     }
 
     /// A request to talk.
@@ -101,16 +100,8 @@ impl Command {
     /// # Errors
     /// `bad_name` or `blank_field` when `name` is no name.
     pub fn talk(name: &str) -> Result<Self, Failure> {
-        name.parse().map(Self::Talk).map_err(bad_name)
+        Ok(Self::Talk(name.parse()?))
     }
-}
-
-fn bad_name(error: NameError) -> Failure {
-    let code = match error {
-        NameError::Blank => ErrorCode::BlankField,
-        NameError::Bad | NameError::BadServer => ErrorCode::BadName,
-    };
-    Failure::new(code, error)
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ pub async fn connect(account: &Account) -> Result<Connection, Failure> {
 }
 
 fn tls_failure(error: &std::io::Error, host: &str, port: u16) -> Failure {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+    match identity::tls_error(error) {
         Some(tls) if identity::is_untrusted(tls) => Failure::new(
             ErrorCode::UntrustedServer,
             format!(

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use protocol::Text;
+use protocol::{NameError, Text};
 use serde::{Serialize, Serializer};
 
 /// What a user gets to know, in the form that the JSON face prints.
@@ -216,6 +216,16 @@ impl Failure {
     /// A failure of this kind, described by `message`.
     pub fn new(code: ErrorCode, message: impl fmt::Display) -> Self {
         Self { code, message: message.to_string() }
+    }
+}
+
+impl From<NameError> for Failure {
+    fn from(error: NameError) -> Self {
+        let code = match error {
+            NameError::Blank => ErrorCode::BlankField,
+            NameError::Bad | NameError::BadServer => ErrorCode::BadName,
+        };
+        Self::new(code, error)
     }
 }
 

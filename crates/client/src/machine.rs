@@ -217,7 +217,7 @@ impl Client {
             return;
         }
         self.phase = Phase::LoggingIn { negotiated, claimed: None };
-        self.timers.start(Timer::LogIn, after(now, LOG_IN));
+        self.timers.start_after(Timer::LogIn, now, LOG_IN);
         send(out, &ToServer::Login(self.user.clone()));
     }
 
@@ -237,7 +237,7 @@ impl Client {
         let own = Own::new(self.user.clone(), server.clone(), self.key.clone());
         self.phase = Phase::Online { own, state: State::Free, leaving: None };
         self.timers.stop(Timer::LogIn);
-        self.timers.start(Timer::Ping, after(now, PING));
+        self.timers.start_after(Timer::Ping, now, PING);
         // What follows a /leave among them waits for the log-in after it.
         for command in std::mem::take(&mut self.early) {
             self.command(command, now, out);
@@ -254,10 +254,10 @@ impl Client {
             Timer::LogIn => self.lost("the server does not answer the log-in", out),
             Timer::Ping => {
                 send(out, &ToServer::Ping);
-                self.timers.start(Timer::Ping, after(now, PING));
+                self.timers.start_after(Timer::Ping, now, PING);
                 // Counted from the ping, not from the last frame: a process that was held up asks before it judges.
                 if !self.timers.is_running(Timer::Dead) {
-                    self.timers.start(Timer::Dead, after(now, DEAD));
+                    self.timers.start_after(Timer::Dead, now, DEAD);
                 }
             }
             Timer::Dead => self.lost("the server has gone silent", out),
@@ -362,10 +362,6 @@ fn send(out: &mut Vec<Output>, frame: &ToServer) {
 
 fn error(out: &mut Vec<Output>, code: ErrorCode, message: impl std::fmt::Display) {
     out.push(Output::Event(Failure::new(code, message).into()));
-}
-
-fn after(now: Instant, wait: Duration) -> Instant {
-    now.checked_add(wait).unwrap_or(now)
 }
 
 fn users(list: List, own: &UserName) -> Event {

@@ -8,7 +8,7 @@ use rustls::pki_types;
 ///
 /// A name that can be written in two ways is two names to a pin, and a lying server could dodge a pinned key by
 /// changing over. So there is no final dot, and an address is as the standard library prints it.
-pub(crate) fn subject(name: &ServerName) -> Option<pki_types::ServerName<'static>> {
+pub fn subject(name: &ServerName) -> Option<pki_types::ServerName<'static>> {
     let text = name.as_str();
     if let Ok(address) = text.parse::<IpAddr>() {
         let canonical = address.to_string() == text;

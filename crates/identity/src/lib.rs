@@ -14,6 +14,7 @@ mod safety_number;
 mod tls;
 
 pub use certificate::{Authority, CertificateError, issue, make_authority};
+pub use host::subject;
 pub use key::UserKey;
 pub use key_file::{KeyFileError, LockedKey, MAX_ROUNDS, ROUNDS, UnlockError, write_key_file};
 pub use pins::{Pin, PinError, PinFile, Trust};

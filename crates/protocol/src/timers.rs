@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The timers of one machine, named by the one enum that lists them all.
 ///
@@ -21,6 +21,11 @@ impl<T: Copy + PartialEq> Timers<T> {
             Some((_, expiry)) => *expiry = at,
             None => self.running.push((timer, at)),
         }
+    }
+
+    /// Starts `timer` so that it expires `wait` after `now`, or moves it there. A time beyond the clock's is now.
+    pub fn start_after(&mut self, timer: T, now: Instant, wait: Duration) {
+        self.start(timer, now.checked_add(wait).unwrap_or(now));
     }
 
     /// Stops `timer`, running or not.
@@ -53,8 +58,6 @@ impl<T: Copy + PartialEq> Timers<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

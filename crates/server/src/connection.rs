@@ -137,19 +137,14 @@ impl Connection {
     /// Takes in the first letter and those behind it, until it is the turn of others.
     async fn letters(&mut self, first: Option<Signal>) {
         let mut next = first;
-        for _ in 0..MAX_LETTERS {
+        for left in (0..MAX_LETTERS).rev() {
             let Some(signal) = next else {
                 return;
             };
             self.input(Input::Signal(signal)).await;
             // What a session that has ended, by a timer, does not take in is answered when the connection closes.
-            if self.ending || self.unsent.len() >= MAX_UNSENT {
-                return;
-            }
-            next = self.inbox.try_receive();
-        }
-        if let Some(signal) = next {
-            self.input(Input::Signal(signal)).await;
+            let takes_more = left > 0 && !self.ending && self.unsent.len() < MAX_UNSENT;
+            next = if takes_more { self.inbox.try_receive() } else { None };
         }
     }
 

@@ -98,7 +98,7 @@ enum Timer {
 
 enum Phase {
     AwaitingLogin,
-    LookingUp { user: UserName, refuse_at: Instant },
+    LookingUp { user: UserName, since: Instant },
     Refusing,
     LoggedIn { user: UserName, state: State },
     Ended,
@@ -136,7 +136,7 @@ impl Session {
     /// A session whose client has proved in the TLS handshake, ended at `now`, that it holds the private key of `key`.
     pub fn new(key: PublicKey, server: ServerName, patience: Patience, now: Instant) -> Self {
         let mut timers = Timers::default();
-        timers.start(Timer::Login, after(now, patience.login));
+        timers.start_after(Timer::Login, now, patience.login);
         Self { key, server, patience, timers, phase: Phase::AwaitingLogin }
     }
 
@@ -181,7 +181,7 @@ impl Machine for Session {
 impl Session {
     fn frame(&mut self, frame: Bytes, now: Instant, out: &mut Vec<Output>) {
         if let Phase::LoggedIn { user, state } = &self.phase {
-            self.timers.start(Timer::Idle, after(now, self.patience.idle));
+            self.timers.start_after(Timer::Idle, now, self.patience.idle);
             if frame.first() == Some(&(Code::Message as u8)) {
                 // The path of every message: the header's chat is looked at, the rest passed on as it came.
                 match (ChatHeader::chat_of(&frame), state) {
@@ -201,7 +201,7 @@ impl Session {
             (Ok(frame), Phase::LoggedIn { .. }) => self.command(frame, now, out),
             (Ok(ToServer::Login(user)), phase @ Phase::AwaitingLogin) => {
                 out.push(Output::LookUp(user.clone()));
-                *phase = Phase::LookingUp { user, refuse_at: after(now, self.patience.refusal) };
+                *phase = Phase::LookingUp { user, since: now };
             }
             (Ok(ToServer::Exit), _) => self.leave(out),
             _ => self.end(ServerError::Protocol, out),
@@ -219,14 +219,14 @@ impl Session {
         match &self.phase {
             Phase::LookingUp { user, .. } if same => {
                 self.timers.stop(Timer::Login);
-                self.timers.start(Timer::Idle, after(now, self.patience.idle));
+                self.timers.start_after(Timer::Idle, now, self.patience.idle);
                 out.push(Output::Register(user.clone()));
                 send(out, &ToClient::LoggedIn(self.server.clone()));
                 self.phase = Phase::LoggedIn { user: user.clone(), state: State::Free };
             }
-            Phase::LookingUp { refuse_at, .. } => {
+            Phase::LookingUp { since, .. } => {
                 self.timers.stop(Timer::Login);
-                self.timers.start(Timer::Refusal, *refuse_at);
+                self.timers.start_after(Timer::Refusal, *since, self.patience.refusal);
                 self.phase = Phase::Refusing;
             }
             Phase::LoggedIn { .. } if !same => self.end(ServerError::Removed, out),
@@ -329,8 +329,4 @@ fn send(out: &mut Vec<Output>, frame: &ToClient) {
 
 fn signal(out: &mut Vec<Output>, from: &UserName, to: &UserName, chat: ChatId, kind: SignalKind) {
     out.push(Output::Signal { to: to.clone(), signal: Signal { from: from.clone(), chat, kind } });
-}
-
-fn after(now: Instant, wait: Duration) -> Instant {
-    now.checked_add(wait).unwrap_or(now)
 }

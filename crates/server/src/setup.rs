@@ -13,7 +13,7 @@ use protocol::ServerName;
 use rustls::{
     RootCertStore,
     client::{verify_server_cert_signed_by_trust_anchor, verify_server_name},
-    pki_types::{self, CertificateDer, UnixTime, pem::PemObject as _},
+    pki_types::{CertificateDer, UnixTime, pem::PemObject as _},
     server::ParsedCertificate,
 };
 use zeroize::Zeroizing;
@@ -251,10 +251,7 @@ fn check_certificate(path: &Path, chain_pem: &[u8], host: &ServerName, now: Syst
     let certificate = CertificateDer::from_pem_slice(chain_pem).map_err(|_| unreadable())?;
     let certificate = ParsedCertificate::try_from(&certificate).map_err(refused)?;
 
-    // A name that can be written in two ways is two names to the pins of clients.
-    let name = pki_types::ServerName::try_from(host.as_str()).ok();
-    let name = name.filter(|name| name.to_str() == host.as_str() && !host.as_str().ends_with('.'));
-    let name = name.ok_or_else(|| CertificateError::BadHost(host.clone()))?;
+    let name = identity::subject(host).ok_or_else(|| CertificateError::BadHost(host.clone()))?;
     verify_server_name(&certificate, &name)
         .map_err(|_| SetupError::NotForHost { certificate: path.to_owned(), host: host.clone() })?;
 

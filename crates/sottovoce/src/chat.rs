@@ -91,11 +91,8 @@ async fn who(name: &str, profile: &Profile, source: Source<'_>) -> Result<(UserN
 }
 
 fn bad_name(error: NameError) -> Failure {
-    let code = match error {
-        NameError::Blank => ErrorCode::BlankField,
-        NameError::Bad | NameError::BadServer => ErrorCode::BadName,
-    };
-    Failure::new(code, format_args!("the user name: {error}"))
+    let Failure { code, message } = error.into();
+    Failure::new(code, format_args!("the user name: {message}"))
 }
 
 /// A line that a person types at the prompt for a name, before the face reads anything.

@@ -6,6 +6,7 @@ mod demo;
 mod face;
 mod failure;
 mod keygen;
+mod output;
 mod password;
 mod pins;
 mod printable;

@@ -1,10 +1,8 @@
-use std::io::Write as _;
-
 use client::ErrorCode;
 use identity::{LockedKey, PinFile, Trust, safety_number};
 use protocol::{ServerName, UserName};
 
-use crate::{arguments::Pins, failure::Failure, profile::Profile};
+use crate::{arguments::Pins, failure::Failure, output::print, profile::Profile};
 
 /// Lists, verifies or forgets the keys of people one has talked to.
 pub(crate) fn run(command: Pins) -> Result<(), Failure> {
@@ -64,8 +62,4 @@ fn find(pins: &PinFile, name: &str) -> Result<(UserName, ServerName), Failure> {
                 .into())
         }
     }
-}
-
-fn print(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
-    writeln!(std::io::stdout(), "{line}").map_err(|error| Failure::new(format_args!("nothing can be printed: {error}")))
 }

@@ -1,7 +1,7 @@
 //! What an operator does: set up, run, and say who may log in.
 
 use std::{
-    io::{Read as _, Write as _, stdin, stdout},
+    io::{Read as _, stdin},
     path::Path,
     sync::Arc,
     time::SystemTime,
@@ -14,6 +14,7 @@ use protocol::PublicKey;
 use crate::{
     arguments::{Server as Command, User},
     failure::Failure,
+    output::print,
     process,
 };
 
@@ -108,13 +109,6 @@ fn log(filter: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format_args!("server.toml: log = {filter:?} is no filter: {error}")))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     Ok(())
-}
-
-fn print(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
-    let mut out = stdout();
-    writeln!(out, "{line}")
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::new(format_args!("nothing can be written to standard output: {error}")))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a certificate's time begins with the clock's")]

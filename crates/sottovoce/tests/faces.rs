@@ -17,7 +17,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use common::{PASSWORD, PROGRAM, World, fails, lines::Lines, ok, signal, talk, terminal::Terminal};
+use common::{Client, PASSWORD, PROGRAM, World, fails, lines::Lines, ok, signal, talk, terminal::Terminal};
 use rustix::process::Signal;
 
 fn world_of<const N: usize>(names: [&str; N]) -> World {
@@ -373,13 +373,7 @@ fn a_new_password_is_typed_twice_the_same() {
 #[test]
 fn an_interrupt_in_a_chat_says_goodbye() {
     let world = world_of(["alice", "bob"]);
-    let mut bob = world.log_in("bob");
-    let mut alice = sit_down(&world, "alice");
-    bob.types("--r alice");
-    alice.expect("bob asks to talk");
-    alice.types("--y\n");
-    alice.expect("safety number");
-    bob.expect("chat_started");
+    let (mut alice, mut bob) = talk_at_a_terminal(&world);
     alice.types("half a sent\x03");
     assert_eq!(bob.expect_closed(), "goodbye");
     let (code, seen) = alice.ended();
@@ -473,15 +467,21 @@ fn the_system_keeps_no_secret_of_a_client() {
 #[test]
 fn a_line_that_the_terminal_cuts_is_not_sent() {
     let world = world_of(["alice", "bob"]);
+    let (mut alice, mut bob) = talk_at_a_terminal(&world);
+    alice.types(&format!("{}\n", "y".repeat(5000)));
+    alice.expect("was not sent");
+    alice.types("short\n");
+    assert_eq!(bob.expect("message")["text"], "short");
+}
+
+/// Alice at a terminal, in a chat with bob.
+fn talk_at_a_terminal(world: &World) -> (Terminal, Client) {
     let mut bob = world.log_in("bob");
-    let mut alice = sit_down(&world, "alice");
+    let mut alice = sit_down(world, "alice");
     bob.types("--r alice");
     alice.expect("bob asks to talk");
     alice.types("--y\n");
     alice.expect("safety number");
     bob.expect("chat_started");
-    alice.types(&format!("{}\n", "y".repeat(5000)));
-    alice.expect("was not sent");
-    alice.types("short\n");
-    assert_eq!(bob.expect("message")["text"], "short");
+    (alice, bob)
 }

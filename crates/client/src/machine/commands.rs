@@ -5,7 +5,7 @@ use std::time::Instant;
 use e2e::Invitation;
 use protocol::{Accept, ChatId, Close, CloseReason, Request, Text, ToServer, UserName};
 
-use super::{Client, DRAIN, Leaving, Output, Phase, SET_UP, State, Timer, after, error, send};
+use super::{Client, DRAIN, Leaving, Output, Phase, SET_UP, State, Timer, error, send};
 use crate::{Command, Ending, ErrorCode, Event, RequestEnding};
 
 impl Client {
@@ -69,7 +69,7 @@ impl Client {
                 send(out, &ToServer::Accept(Accept { chat: *chat, key_package }));
                 let invitation = Box::new(invitation);
                 *state = State::AwaitingWelcome { peer: peer.clone(), chat: *chat, invitation };
-                self.timers.start(Timer::SetUp, after(now, SET_UP));
+                self.timers.start_after(Timer::SetUp, now, SET_UP);
             }
             Err(fault) => {
                 send(out, &ToServer::Refuse(*chat));
@@ -122,7 +122,7 @@ impl Client {
         if again {
             return self.say_goodbye(out);
         }
-        self.timers.start(Timer::Drain, after(now, DRAIN));
+        self.timers.start_after(Timer::Drain, now, DRAIN);
         self.pump(now, out);
     }
 

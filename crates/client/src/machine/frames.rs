@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use protocol::{Accepted, ChatId, Close, CloseReason, Established, Request, ServerError, ToClient, ToServer, UserName};
 
-use super::{Client, Output, Phase, SET_UP, State, Step, Timer, after, error, member, send, users};
+use super::{Client, Output, Phase, SET_UP, State, Step, Timer, error, member, send, users};
 use crate::{Ending, ErrorCode, Event, Failure, RequestEnding};
 
 impl Client {
@@ -121,7 +121,7 @@ impl Client {
             let peer = member(peer.clone(), &own.member().server, key);
             out.push(Output::LookUpPin(peer.user.clone(), peer.server.clone()));
             *state = State::CheckingPin { peer, chat, step: Step::Create { key_package } };
-            self.timers.start(Timer::SetUp, after(now, SET_UP));
+            self.timers.start_after(Timer::SetUp, now, SET_UP);
         }
     }
 

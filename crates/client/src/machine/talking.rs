@@ -6,7 +6,7 @@ use e2e::{Chat, Member};
 use identity::{Pin, Trust, safety_number};
 use protocol::{ChatId, Close, CloseReason, Message, ToServer};
 
-use super::{BEHIND, Client, Output, Phase, RECEIPT, RENEWAL, State, Step, Timer, after, error, send};
+use super::{BEHIND, Client, Output, Phase, RECEIPT, RENEWAL, State, Step, Timer, error, send};
 use crate::{
     Ending, ErrorCode, Event,
     conversation::{Arrival, Arrived, Conversation, Fault},
@@ -96,7 +96,7 @@ impl Client {
         }));
         self.timers.stop(Timer::SetUp);
         if conversation.has_turn() {
-            self.timers.start(Timer::Renewal, after(now, RENEWAL));
+            self.timers.start_after(Timer::Renewal, now, RENEWAL);
         }
         self.set(State::Chatting(conversation));
     }
@@ -136,20 +136,21 @@ impl Client {
         let Some(State::Chatting(conversation)) = self.state() else {
             return;
         };
-        let (chat, epoch, from) = (conversation.chat, conversation.epoch(), conversation.peer.user.to_string());
         if let Some(n) = arrival.delivered {
             out.push(Output::Event(Event::Delivered { n }));
         }
         match arrival.content {
             Arrived::Nothing => {}
-            Arrived::Text { text, counter } => out.push(Output::Event(Event::Message { from, text, n: counter })),
+            Arrived::Text { text, counter } => {
+                let from = conversation.peer.user.to_string();
+                out.push(Output::Event(Event::Message { from, text, n: counter }));
+            }
             Arrived::Renewed => {
-                out.push(Output::Event(Event::Renewed { epoch }));
-                self.timers.start(Timer::Renewal, after(now, RENEWAL));
+                out.push(Output::Event(Event::Renewed { epoch: conversation.epoch() }));
+                self.timers.start_after(Timer::Renewal, now, RENEWAL);
             }
             Arrived::Goodbye => {
                 self.end_chat(Ending::Goodbye, Some(CloseReason::Left), out);
-                debug_assert!(self.state().is_none_or(|state| state.chat() != Some(chat)), "the chat is over");
                 return self.go_if_leaving(out);
             }
         }
@@ -177,7 +178,7 @@ impl Client {
                 out.push(Output::Event(Event::PeerCaughtUp { peer: conversation.peer.user.to_string() }));
             }
         } else if !conversation.said_behind && !self.timers.is_running(Timer::Behind) {
-            self.timers.start(Timer::Behind, after(now, BEHIND));
+            self.timers.start_after(Timer::Behind, now, BEHIND);
         }
         if conversation.is_renewal_due()
             && leaving.is_none()
@@ -193,7 +194,7 @@ impl Client {
         if conversation.unconfirmed() == 0 {
             self.timers.stop(Timer::Receipt);
         } else if !self.timers.is_running(Timer::Receipt) {
-            self.timers.start(Timer::Receipt, after(now, RECEIPT));
+            self.timers.start_after(Timer::Receipt, now, RECEIPT);
         }
         Ok(())
     }

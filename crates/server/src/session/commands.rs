@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use protocol::{Close, CloseReason, Request, ServerError, ToClient, ToServer};
 
-use super::{Output, Phase, Session, Side, State, Timer, after, send, signal};
+use super::{Output, Phase, Session, Side, State, Timer, send, signal};
 use crate::signal::SignalKind;
 
 impl Session {
@@ -20,7 +20,7 @@ impl Session {
                 State::Free if peer == *user => send(out, &ToClient::UserNotFound(chat)),
                 State::Free => {
                     signal(out, user, &peer, chat, SignalKind::Request { key: self.key });
-                    self.timers.start(Timer::Request, after(now, self.patience.request));
+                    self.timers.start_after(Timer::Request, now, self.patience.request);
                     *state = State::Calling { peer, chat };
                 }
                 // The two ask each other, and the peer was first: its request is on its way to the client, which
@@ -35,7 +35,7 @@ impl Session {
                     let kind = SignalKind::Accept { key: self.key, key_package: accept.key_package };
                     signal(out, user, peer, *chat, kind);
                     self.timers.stop(Timer::Request);
-                    self.timers.start(Timer::Establishment, after(now, self.patience.establishment));
+                    self.timers.start_after(Timer::Establishment, now, self.patience.establishment);
                     *state = State::Establishing { peer: peer.clone(), chat: *chat, side: Side::Accepter };
                 }
             }

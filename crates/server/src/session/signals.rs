@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use protocol::{Accepted, ChatId, Close, CloseReason, Established, Request, ToClient};
 
-use super::{Output, Phase, Session, Side, State, Timer, after, send, signal};
+use super::{Output, Phase, Session, Side, State, Timer, send, signal};
 use crate::signal::{Signal, SignalKind, Undelivered};
 
 impl Session {
@@ -26,7 +26,7 @@ impl Session {
                 _ => false,
             };
             if yields {
-                self.timers.start(Timer::Request, after(now, self.patience.request));
+                self.timers.start_after(Timer::Request, now, self.patience.request);
                 send(out, &ToClient::RequestToTalk(Request { peer: from.clone(), chat }));
                 *state = State::Ringing { peer: from, chat };
             } else {
@@ -50,7 +50,7 @@ impl Session {
             }
             (SignalKind::Accept { key, key_package }, State::Calling { .. }) => {
                 self.timers.stop(Timer::Request);
-                self.timers.start(Timer::Establishment, after(now, self.patience.establishment));
+                self.timers.start_after(Timer::Establishment, now, self.patience.establishment);
                 *state = State::Establishing { peer: from, chat, side: Side::Caller };
                 send(out, &ToClient::Accept(Accepted { chat, key, key_package }));
             }

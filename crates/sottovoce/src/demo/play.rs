@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     face::{Face as _, Line},
     failure::Failure,
+    output::unwritable,
 };
 
 /// Characters of a sealed frame that fit beside the rest on a line of 80.
@@ -83,10 +84,6 @@ async fn converse(alice: &mut Player, bob: &mut Player, mut relay_saw: mpsc::Rec
     bob.ends().await
 }
 
-fn no_output(error: std::io::Error) -> Failure {
-    Failure::new(format_args!("nothing can be written to standard output: {error}"))
-}
-
 fn show_frame(hex: &str) -> std::io::Result<()> {
     // The head of a frame is in clear, and names the chat; what follows is sealed. The end is all ciphertext.
     let shown = hex.get(hex.len().saturating_sub(SHOWN)..).unwrap_or(hex);
@@ -112,7 +109,7 @@ impl Player {
 
     /// Does what the player would by typing `line`, and shows it.
     async fn types(&mut self, line: &str) -> Result<(), Failure> {
-        writeln!(self.face.out(), "> {line}").map_err(no_output)?;
+        writeln!(self.face.out(), "> {line}").map_err(unwritable)?;
         let command = Command::parse(line)?;
         self.commands.send(command).await.map_err(|_| Failure::new("a client of the demo ended before its time"))
     }
@@ -120,7 +117,7 @@ impl Player {
     /// Shows events up to the one that is waited for.
     async fn until(&mut self, is_awaited: impl Fn(&Event) -> bool) -> Result<(), Failure> {
         while let Some(event) = self.events.recv().await {
-            self.face.show(&event).map_err(no_output)?;
+            self.face.show(&event).map_err(unwritable)?;
             if is_awaited(&event) {
                 return Ok(());
             }
@@ -131,7 +128,7 @@ impl Player {
     /// Shows what is left, up to the end.
     async fn ends(&mut self) -> Result<(), Failure> {
         while let Some(event) = self.events.recv().await {
-            self.face.show(&event).map_err(no_output)?;
+            self.face.show(&event).map_err(unwritable)?;
         }
         Ok(())
     }
