@@ -25,6 +25,7 @@ pub(crate) async fn run(arguments: Keygen) -> Result<(), Failure> {
     {
         return Err(Failure::new(format_args!("{server} is not HOST:PORT")));
     }
+    profile::refuse_exposed(&dir)?;
     let taken =
         ["key", "key.pub", "profile.toml", "ca.pem"].map(|file| dir.join(file)).into_iter().find(|path| path.exists());
     if let Some(path) = taken {

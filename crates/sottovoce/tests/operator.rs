@@ -442,3 +442,16 @@ fn keygen_takes_no_private_key_for_an_authority() {
         assert!(!world.profile("alice").exists(), "nothing was made");
     }
 }
+
+#[test]
+fn keygen_uses_no_folder_that_others_may_write_to() {
+    let world = World::new();
+    let folder = world.profile("alice");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let mut keygen = Command::new(PROGRAM);
+    keygen.args(["keygen", "--name", "alice", "--profile"]).arg(&folder);
+    let told = fails(keygen.arg("--password-file").arg(world.password_file()));
+    assert!(told.contains("chmod go-w"), "{told}");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "nothing was made");
+}
