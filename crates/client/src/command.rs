@@ -15,6 +15,10 @@ pub enum Command {
     No,
     /// Send a message.
     Say(Text),
+    /// Note that the safety number was compared with the peer, and is the same.
+    Verify,
+    /// Let go of the key that is pinned for somebody.
+    Forget(UserName),
     /// Show what can be typed.
     Help,
     /// Log off, which ends the chat, and log on again.
@@ -29,6 +33,8 @@ pub const HELP: &str = "\
 --r, /talk NAME ask NAME to talk
 --y, /yes       accept a request to talk
 --n, /no        refuse a request, or take back your own
+/verify         note that you compared the safety number, and it is the same
+/forget NAME    let go of the key that NAME had, once NAME told you that it changed
 /leave          end the chat and stay online; the next chat has fresh keys
 --ex, /quit     end the chat and leave
 /help           this list
@@ -58,6 +64,8 @@ impl Command {
             "--y" | "/yes" => takes_at_most(0).map(|()| Self::Yes),
             "--n" | "/no" => takes_at_most(0).map(|()| Self::No),
             "--ex" | "/quit" => takes_at_most(0).map(|()| Self::Exit),
+            "/verify" => takes_at_most(0).map(|()| Self::Verify),
+            "/forget" => takes_at_most(1).and_then(|()| Ok(Self::Forget(first.unwrap_or("").parse()?))),
             "/leave" => takes_at_most(0).map(|()| Self::Leave),
             "/help" => takes_at_most(0).map(|()| Self::Help),
             _ => match line.strip_prefix('/') {
@@ -118,6 +126,8 @@ mod tests {
         assert_eq!(parse("/no"), Ok(Command::No));
         assert_eq!(parse("--ex"), Ok(Command::Exit));
         assert_eq!(parse("/leave"), Ok(Command::Leave));
+        assert_eq!(parse("/verify"), Ok(Command::Verify));
+        assert_eq!(parse("/forget Bob"), Ok(Command::Forget("bob".parse().unwrap())));
         assert_eq!(parse("--example"), Command::say("--example".into()));
         assert_eq!(parse("  as typed  "), Command::say("  as typed  ".into()));
         assert_eq!(parse("//etc/passwd"), Command::say("/etc/passwd".into()));

@@ -10,6 +10,10 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// A connection to the server is being made, to log in.
+    Connecting,
+    /// The connection stands and the server has proved who it is; it is being asked to let the user in.
+    Connected,
     /// The server knows the user, and the user's client trusts the server.
     LoggedIn {
         /// The user's name.
@@ -97,6 +101,16 @@ pub enum Event {
         /// The peer.
         peer: String,
     },
+    /// The peer's connection is gone; the chat waits for it.
+    PeerAway {
+        /// The peer.
+        peer: String,
+    },
+    /// The peer's connection is back.
+    PeerBack {
+        /// The peer.
+        peer: String,
+    },
     /// The keys of the chat were renewed.
     Renewed {
         /// The group's epoch, one more with each renewal.
@@ -111,6 +125,23 @@ pub enum Event {
         /// How many of one's messages were not confirmed by the peer's client.
         undelivered: u64,
     },
+    /// The user noted that the peer's safety number is the right one.
+    Verified {
+        /// The peer.
+        peer: String,
+    },
+    /// The user let go of a pinned key: the next chat pins the one that there is then.
+    Forgotten {
+        /// Whose key it was.
+        peer: String,
+    },
+    /// The connection to the server is gone, and another will be tried.
+    Reconnecting {
+        /// Milliseconds until then.
+        in_ms: u64,
+    },
+    /// The user is online again.
+    Reconnected,
     /// The user is no longer online.
     LoggedOut,
     /// Something did not go as it was meant to.
@@ -119,6 +150,9 @@ pub enum Event {
         code: ErrorCode,
         /// For people.
         message: String,
+        /// Whose doing it is or whom it is about, where that is another user.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
     },
 }
 
@@ -231,7 +265,7 @@ impl From<NameError> for Failure {
 
 impl From<Failure> for Event {
     fn from(Failure { code, message }: Failure) -> Self {
-        Self::Error { code, message }
+        Self::Error { code, message, peer: None }
     }
 }
 

@@ -61,6 +61,7 @@ impl<W: Write + Send> Line<W> {
 impl<W: Write + Send> Face for Line<W> {
     fn show(&mut self, event: &Event) -> io::Result<()> {
         match event {
+            Event::Connecting | Event::Connected => Ok(()),
             Event::LoggedIn { user, server, group, .. } => {
                 self.say(format_args!("logged in to {server} as {user} ({group})"))?;
                 self.say(format_args!("/help lists what you can type"))
@@ -117,6 +118,23 @@ impl<W: Write + Send> Face for Line<W> {
                 self.say(format_args!("{peer} is behind: what you say waits until {peer} has more of it"))
             }
             Event::PeerCaughtUp { peer } => self.say(format_args!("{peer} has caught up")),
+            Event::PeerAway { peer } => {
+                self.say(format_args!("{peer} has lost the connection; what you say waits until {peer} is back"))
+            }
+            Event::PeerBack { peer } => self.say(format_args!("{peer} is back")),
+            Event::Verified { peer } => self.say(format_args!(
+                "the key of {peer} is verified: no chat will start with another"
+            )),
+            Event::Forgotten { peer } => self.say(format_args!(
+                "the key of {peer} is forgotten; the next chat pins the key that there is then"
+            )),
+            Event::Reconnecting { in_ms: 0 } => {
+                self.say(format_args!("the connection to the server is gone; trying again"))
+            }
+            Event::Reconnecting { in_ms } => {
+                self.say(format_args!("no connection to the server; trying again in {} s", in_ms.div_ceil(1000)))
+            }
+            Event::Reconnected => self.say(format_args!("connected to the server again")),
             Event::Renewed { epoch } => self.say(format_args!("keys renewed ({epoch})")),
             Event::ChatClosed { peer, reason, undelivered } => {
                 match reason {
