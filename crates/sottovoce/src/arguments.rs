@@ -124,9 +124,9 @@ pub(crate) struct Chat {
     /// The profile's directory
     #[arg(long)]
     pub(crate) profile: PathBuf,
-    /// How to show things
-    #[arg(long, value_enum, default_value = "line")]
-    pub(crate) face: FaceName,
+    /// How to show things; tui on a terminal and line otherwise, if not given
+    #[arg(long, value_enum)]
+    pub(crate) face: Option<FaceName>,
     /// Log in by this name instead of the profile's
     #[arg(long)]
     pub(crate) name: Option<String>,
@@ -137,6 +137,8 @@ pub(crate) struct Chat {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FaceName {
+    /// The whole screen of a terminal
+    Tui,
     /// Plain lines, for people, pipes and screen readers
     Line,
     /// JSON, an object a line, for programs

@@ -7,21 +7,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     arguments::{Chat, FaceName},
-    face::{self, Face, Input, Json, Line},
-    password::Source,
+    face::{self, Accounts, Entry, Face, Input, Json, Line, Making},
+    password::{Password, Source},
     printable, process,
-    profile::Profile,
+    profile::{Profile, parse_address},
 };
 
 /// Logs in and chats, until the user leaves or it cannot go on.
 pub(crate) async fn run(arguments: Chat) -> Result<(), crate::failure::Failure> {
     process::keep_memory_private();
-    let mut face: Box<dyn Face> = match arguments.face {
+    let _terminal = process::KeepTerminal::as_it_is();
+    let stop = process::stop_by_signal()?;
+    let default = if process::has_screen() { FaceName::Tui } else { FaceName::Line };
+    let mut face: Box<dyn Face> = match arguments.face.unwrap_or(default) {
+        FaceName::Tui => return Ok(on_full_screen(&arguments, &stop).await?),
         FaceName::Line => Box::new(Line::new(std::io::stdout()).for_terminal()),
         FaceName::Json => Box::new(Json::new(std::io::stdout())),
     };
-    let _terminal = process::KeepTerminal::as_it_is();
-    let stop = process::stop_by_signal()?;
     let result = match prepare(&arguments, &stop).await {
         Ok(Some(prepared)) => log_in(&mut *face, prepared, &stop).await,
         Ok(None) => Ok(()),
@@ -32,6 +34,53 @@ pub(crate) async fn run(arguments: Chat) -> Result<(), crate::failure::Failure> 
         let _ = face.failed(&failure);
         failure.into()
     })
+}
+
+/// Runs the face that fills the screen, whose form takes what a log-in needs.
+async fn on_full_screen(arguments: &Chat, stop: &CancellationToken) -> Result<(), Failure> {
+    if !process::has_screen() {
+        let message = "the full-screen face needs a terminal for input and output; --face line does without";
+        return Err(Failure::new(ErrorCode::BadFile, message));
+    }
+    let profile = Profile::read(&arguments.profile)?;
+    let known = (profile.address().to_owned(), arguments.name.as_deref().unwrap_or(profile.name()).to_owned());
+    let first = match arguments.password_file.as_deref() {
+        Some(file) => {
+            let password = Some(Source::File(file).ask(String::new()).await?);
+            let (server, name) = known.clone();
+            Some(Entry { server, name, password })
+        }
+        None => None,
+    };
+    let settings = profile.attention();
+    let make = Box::new(move |entry, key| -> Making { Box::pin(account(profile.clone(), entry, key)) });
+    face::run_full_screen(Accounts::Entered { known, first, make }, settings, Vec::new(), stop).await
+}
+
+/// The account that was entered into the form, with the key that was unlocked before if no password was entered.
+async fn account(profile: Profile, entry: Entry, key: Option<Arc<UserKey>>) -> Result<Account, Failure> {
+    let (host, port) = parse_address(&entry.server).ok_or_else(|| {
+        let message = format_args!("{} is not HOST:PORT, such as chat.example:7478", entry.server);
+        Failure::new(ErrorCode::Unreachable, message)
+    })?;
+    let user: UserName = entry.name.parse().map_err(bad_name)?;
+    let key = match (entry.password, key) {
+        (Some(password), _) => Arc::new(unlock_with(locked_key(&profile)?, password).await?),
+        (None, Some(key)) => key,
+        (None, None) => return Err(Failure::new(ErrorCode::BlankField, "the password is empty")),
+    };
+    account_of(&profile, user, key, host, port)
+}
+
+fn account_of(
+    profile: &Profile,
+    user: UserName,
+    key: Arc<UserKey>,
+    host: String,
+    port: u16,
+) -> Result<Account, Failure> {
+    let tls = client_config(&key, profile.roots()?).map_err(|error| Failure::new(ErrorCode::BadFile, error))?;
+    Ok(Account { user, key, host, port, tls, pins: Arc::new(profile.pins()) })
 }
 
 /// What a log-in takes, besides the network.
@@ -50,8 +99,7 @@ async fn prepare(arguments: &Chat, stop: &CancellationToken) -> Result<Option<Pr
         () = stop.cancelled() => return Ok(None),
         who = who(arguments.name.as_deref().unwrap_or(profile.name()), &profile, source) => who?,
     };
-    let tls = client_config(&key, profile.roots()?).map_err(|error| Failure::new(ErrorCode::BadFile, error))?;
-    let account = Account { user, key, host, port, tls, pins: Arc::new(profile.pins()) };
+    let account = account_of(&profile, user, key, host, port)?;
     Ok(Some(Prepared { account, can_ask_again: source.can_ask_again() }))
 }
 
@@ -111,20 +159,11 @@ async fn ask_name() -> Result<String, Failure> {
 
 /// The user's key, unlocked. At a terminal a mistake can be mended.
 async fn unlock(profile: &Profile, source: Source<'_>) -> Result<UserKey, Failure> {
-    let bad_file = |error| Failure::new(ErrorCode::BadFile, error);
     let _silence = matches!(source, Source::Terminal).then(process::KeepTerminal::silent);
-    let locked = Arc::new(LockedKey::read(&profile.key_path()).map_err(|error| bad_file(error.to_string()))?);
+    let locked = locked_key(profile)?;
     loop {
         let attempt = match source.ask(format!("Password of {}: ", profile.key_path().display())).await {
-            Ok(password) => {
-                let locked = locked.clone();
-                let unlocked = tokio::task::spawn_blocking(move || locked.unlock(password.as_bytes())).await;
-                let unlocked = unlocked.map_err(|error| bad_file(error.to_string()))?;
-                unlocked.map_err(|error| match error {
-                    identity::UnlockError::WrongPassword => Failure::new(ErrorCode::WrongPassword, error),
-                    _ => bad_file(error.to_string()),
-                })
-            }
+            Ok(password) => unlock_with(locked.clone(), password).await,
             Err(failure) => Err(failure),
         };
         match attempt {
@@ -137,6 +176,20 @@ async fn unlock(profile: &Profile, source: Source<'_>) -> Result<UserKey, Failur
             result => return result,
         }
     }
+}
+
+fn locked_key(profile: &Profile) -> Result<Arc<LockedKey>, Failure> {
+    LockedKey::read(&profile.key_path()).map(Arc::new).map_err(|error| Failure::new(ErrorCode::BadFile, error))
+}
+
+/// The key that a password protects. Takes half a second of a thread of its own.
+async fn unlock_with(locked: Arc<LockedKey>, password: Password) -> Result<UserKey, Failure> {
+    let bad_file = |error: &dyn std::fmt::Display| Failure::new(ErrorCode::BadFile, error);
+    let unlocked = tokio::task::spawn_blocking(move || locked.unlock(password.as_bytes())).await;
+    unlocked.map_err(|error| bad_file(&error))?.map_err(|error| match error {
+        identity::UnlockError::WrongPassword => Failure::new(ErrorCode::WrongPassword, error),
+        _ => bad_file(&error),
+    })
 }
 
 /// Another name, from a person who gave one that the server does not know; `None` at the end of input.

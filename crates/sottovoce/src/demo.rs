@@ -54,7 +54,6 @@ async fn alone_with_bob(relay: &Relay, stop: &CancellationToken) -> Result<(), F
     let leave = stop.child_token();
     let companion = tokio::spawn(companion::run(relay.account("bob").await?, leave.clone()));
     let third = relay.profile("carol").await?;
-    let mut face = Line::new(stdout()).for_terminal();
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("sottovoce"));
     let lines = [
         format!("a relay runs at {} until you leave, and leaves nothing behind", relay.address),
@@ -62,9 +61,15 @@ async fn alone_with_bob(relay: &Relay, stop: &CancellationToken) -> Result<(), F
         format!("a third person joins from another terminal (password: {PASSWORD}):"),
         format!("    {} chat --profile {}", program.display(), third.display()),
     ];
-    lines.iter().try_for_each(|line| face.say(format_args!("{line}"))).map_err(Failure::new)?;
-    let mut input = Input::begin();
-    let result = face::run(&mut face, &mut input, relay.account("alice").await?, stop, &mut false).await;
+    let alice = relay.account("alice").await?;
+    let result = if process::has_screen() {
+        let settings = face::Settings { bell: true, notices: true };
+        face::run_full_screen(face::Accounts::Ready(alice), settings, lines.into(), stop).await
+    } else {
+        let mut face = Line::new(stdout()).for_terminal();
+        lines.iter().try_for_each(|line| face.say(format_args!("{line}"))).map_err(Failure::new)?;
+        face::run(&mut face, &mut Input::begin(), alice, stop, &mut false).await
+    };
     // The companion must be done with its files before the directory that these are in goes.
     leave.cancel();
     companion.await.map_err(Failure::new)?;

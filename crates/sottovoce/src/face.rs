@@ -3,6 +3,7 @@
 mod input;
 mod json;
 mod line;
+mod tui;
 
 use std::io;
 
@@ -12,7 +13,12 @@ use rand_core::UnwrapErr;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::{input::Input, json::Json, line::Line};
+pub(crate) use self::{
+    input::Input,
+    json::Json,
+    line::Line,
+    tui::{Accounts, Entry, Making, Settings, restore as restore_terminal, run as run_full_screen},
+};
 
 /// Events on their way to the face. A face that does not take them holds the client up, not memory.
 const MAX_UNSHOWN: usize = 64;

@@ -1,5 +1,7 @@
 //! What the process asks of the system.
 
+use std::io::IsTerminal as _;
+
 use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
     termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
@@ -23,6 +25,13 @@ pub(crate) fn take_all_descriptors() {
     if setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).is_err() {
         tracing::debug!("the limit of open files stays as it is");
     }
+}
+
+/// Whether a person sits at a terminal whose whole screen can be used.
+#[expect(clippy::disallowed_methods, reason = "TERM is where a terminal says what it is")]
+pub(crate) fn has_screen() -> bool {
+    let is_dumb = std::env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb");
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !is_dumb
 }
 
 /// Leaves the terminal as it was found, also when the program ends while a prompt has turned the echo off.
@@ -82,5 +91,6 @@ pub(crate) fn stop_by_signal() -> Result<CancellationToken, Failure> {
 
 #[expect(clippy::disallowed_methods, reason = "the main thread may be held up by whoever does not read its output")]
 fn end_at_once() {
+    crate::face::restore_terminal();
     std::process::exit(1);
 }

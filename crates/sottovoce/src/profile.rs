@@ -9,19 +9,31 @@ use client::{ErrorCode, Failure};
 use identity::Roots;
 use serde::Deserialize;
 
+use crate::face;
+
 /// A profile as its files describe it.
+#[derive(Clone)]
 pub(crate) struct Profile {
     dir: PathBuf,
     settings: Settings,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     #[serde(default)]
     name: String,
     server: Option<String>,
     ca: Option<PathBuf>,
+    #[serde(default = "wanted")]
+    bell: bool,
+    #[serde(default = "wanted")]
+    notifications: bool,
+}
+
+/// What is wanted unless it is said not to be.
+fn wanted() -> bool {
+    true
 }
 
 impl Profile {
@@ -44,6 +56,16 @@ impl Profile {
     /// The user's name; empty if the profile has none.
     pub(crate) fn name(&self) -> &str {
         &self.settings.name
+    }
+
+    /// The server's address as it stands there; empty if there is none.
+    pub(crate) fn address(&self) -> &str {
+        self.settings.server.as_deref().unwrap_or_default()
+    }
+
+    /// How the full-screen face may call for attention.
+    pub(crate) fn attention(&self) -> face::Settings {
+        face::Settings { bell: self.settings.bell, notices: self.settings.notifications }
     }
 
     /// Host and port of the server.
@@ -115,7 +137,9 @@ pub(crate) fn settings(name: &protocol::UserName, server: Option<&str>, has_ca: 
     format!(
         "# Your name on the server.\nname = \"{name}\"\n\n\
          # The server, as HOST:PORT. HOST must be a name on its certificate.\n{server}\n\n\
-         # The authority that vouches for the server, a file beside this one. Without this line: the system's authorities.\n{ca}\n"
+         # The authority that vouches for the server, a file beside this one. Without this line: the system's authorities.\n{ca}\n\n\
+         # Whether the full-screen face may ring the terminal's bell, and ask it for desktop notifications.\n\
+         bell = true\nnotifications = true\n"
     )
 }
 

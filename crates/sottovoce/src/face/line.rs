@@ -122,12 +122,12 @@ impl<W: Write + Send> Face for Line<W> {
                 self.say(format_args!("{peer} has lost the connection; what you say waits until {peer} is back"))
             }
             Event::PeerBack { peer } => self.say(format_args!("{peer} is back")),
-            Event::Verified { peer } => self.say(format_args!(
-                "the key of {peer} is verified: no chat will start with another"
-            )),
-            Event::Forgotten { peer } => self.say(format_args!(
-                "the key of {peer} is forgotten; the next chat pins the key that there is then"
-            )),
+            Event::Verified { peer } => {
+                self.say(format_args!("the key of {peer} is verified: no chat will start with another"))
+            }
+            Event::Forgotten { peer } => {
+                self.say(format_args!("the key of {peer} is forgotten; the next chat pins the key that there is then"))
+            }
             Event::Reconnecting { in_ms: 0 } => {
                 self.say(format_args!("the connection to the server is gone; trying again"))
             }

@@ -1,0 +1,156 @@
+//! The chat with one person, as it is shown: whom one talks to and how safely, what was said, what is being typed.
+
+use std::time::{Duration, Instant};
+
+use client::Ending;
+use identity::Trust;
+use protocol::limits::MAX_TEXT;
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+};
+
+use super::{
+    composer::Composer,
+    style::Theme,
+    text,
+    transcript::{Progress, Transcript},
+};
+
+/// What stands before what is being typed.
+const PROMPT: &str = "> ";
+
+/// A chat, open or over.
+pub(super) struct Conversation {
+    pub(super) peer: String,
+    pub(super) trust: Trust,
+    pub(super) safety_number: String,
+    pub(super) transcript: Transcript,
+    pub(super) composer: Composer,
+    pub(super) line: Line,
+    is_post_quantum: bool,
+    renewed: Instant,
+    /// Whether the peer's client has not confirmed so much that one's messages wait.
+    pub(super) is_behind: bool,
+}
+
+/// Whether words reach the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    Open,
+    Away,
+    Closed(Ending),
+}
+
+impl Conversation {
+    /// A chat that has just started.
+    pub(super) fn new(peer: &str, suite: &str, safety_number: &str, trust: Trust, now: Instant) -> Self {
+        Self {
+            peer: peer.to_owned(),
+            trust,
+            safety_number: safety_number.to_owned(),
+            transcript: Transcript::new(peer),
+            composer: Composer::lines(MAX_TEXT),
+            line: Line::Open,
+            is_post_quantum: suite.contains("XWING"),
+            renewed: now,
+            is_behind: false,
+        }
+    }
+
+    /// Whether words reach the peer, or will.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.line, Line::Closed(_))
+    }
+
+    /// The keys were renewed.
+    pub(super) fn renewed(&mut self, now: Instant) {
+        self.renewed = now;
+    }
+
+    /// The chat is over.
+    pub(super) fn close(&mut self, ending: Ending) {
+        self.line = Line::Closed(ending);
+        self.is_behind = false;
+        self.transcript.close();
+    }
+
+    /// When something of it changes by itself: the age of the keys.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        if !self.is_open() {
+            return None;
+        }
+        let age = now.saturating_duration_since(self.renewed).as_secs();
+        self.renewed.checked_add(Duration::from_secs(age.saturating_add(1)))
+    }
+
+    /// The bar at the top: who, whether verified, and how sealed; in fewer words where there is less room.
+    pub(super) fn title(&self, columns: usize, now: Instant) -> String {
+        let age = now.saturating_duration_since(self.renewed).as_secs();
+        let renewed = match age {
+            0..60 => format!("{age} s"),
+            _ => format!("{} min", age / 60),
+        };
+        let peer = &self.peer;
+        let (trust, short) = match self.trust {
+            Trust::Verified => ("verified", "verified"),
+            Trust::Pinned => ("not verified, same key as before", "not verified"),
+            Trust::New => ("not verified, first chat", "not verified"),
+        };
+        let (seal, brief) = match (self.is_open(), self.is_post_quantum) {
+            (false, _) => return format!(" {peer} · {trust} · chat over"),
+            (true, true) => ("post-quantum: yes", "PQ"),
+            (true, false) => ("post-quantum: no", "not PQ"),
+        };
+        [
+            format!(" {peer} · {trust} · {seal} · keys renewed {renewed} ago"),
+            format!(" {peer} · {short} · {seal} · keys {renewed} old"),
+            format!(" {peer} · {short} · {brief} · keys {renewed}"),
+            format!(" {peer} · {short} · {brief}"),
+        ]
+        .into_iter()
+        .find(|title| text::columns(title) <= columns)
+        .unwrap_or_else(|| format!(" {short} · {peer}"))
+    }
+
+    /// What is to be said about the line to the peer, if that is not simply open.
+    pub(super) fn trouble(&self) -> Option<(String, bool)> {
+        let peer = &self.peer;
+        match self.line {
+            Line::Open if self.is_behind => {
+                Some((format!("{peer} is behind: what you say waits until {peer} has more of it"), false))
+            }
+            Line::Open => None,
+            Line::Away => Some((format!("{peer} IS AWAY: what you say waits until {peer} is back"), true)),
+            Line::Closed(Ending::Goodbye) => Some(("CHAT CLOSED with a goodbye. Esc: people".to_owned(), false)),
+            Line::Closed(Ending::Lost) => {
+                Some(("CHAT LOST: a connection ended without a goodbye. Esc: people".to_owned(), true))
+            }
+            Line::Closed(Ending::Error) => Some(("CHAT ENDED: something was not right. Esc: people".to_owned(), true)),
+        }
+    }
+
+    /// How far the last message has come, in a word.
+    pub(super) fn last(&self, is_reachable: bool) -> Option<&'static str> {
+        Some(match self.transcript.last_progress()? {
+            Progress::Delivered => "delivered",
+            Progress::Undelivered => "not confirmed",
+            _ if !is_reachable => "waiting for the server",
+            Progress::Sending | Progress::Sent(_) => "sending",
+        })
+    }
+
+    /// Rows that what is being typed takes of `area`.
+    pub(super) fn input_height(&self, area: Rect) -> u16 {
+        let room = area.width.saturating_sub(2).max(1);
+        let most = area.height.checked_div(3).unwrap_or(1).max(1);
+        self.composer.height(room).clamp(1, most)
+    }
+
+    /// Draws what is being typed, and says where the cursor belongs.
+    pub(super) fn draw_input(&self, area: Rect, buffer: &mut Buffer, theme: Theme) -> Position {
+        let room = Rect { x: area.x.saturating_add(2), width: area.width.saturating_sub(2), ..area };
+        text::draw(buffer, area.x, area.y, 2, PROMPT, theme.mine());
+        self.composer.draw(room, buffer, theme.plain())
+    }
+}

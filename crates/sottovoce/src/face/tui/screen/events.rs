@@ -1,0 +1,234 @@
+//! What the client tells.
+
+use client::{Ending, ErrorCode, Event, RequestEnding};
+use identity::Trust;
+
+use super::{
+    super::{
+        conversation::{Conversation, Line},
+        sign_in::Step,
+    },
+    Effect, Link, Moment, Pending, Reader, Screen, View,
+};
+
+impl Screen {
+    pub(super) fn event(&mut self, event: Event, now: Moment, out: &mut Vec<Effect>) {
+        let is_list = matches!(event, Event::Users { .. });
+        self.is_dirty |= !is_list;
+        match event {
+            Event::Connecting => {
+                self.link = Link::Connecting;
+                if self.is_signing_in {
+                    self.form.at(Step::Connecting, now.instant);
+                }
+            }
+            Event::Connected => {
+                if self.is_signing_in {
+                    self.form.at(Step::LoggingIn, now.instant);
+                }
+            }
+            Event::LoggedIn { user, server, .. } => self.logged_in(user, server),
+            Event::Users { users, more } => self.users(users, more, now),
+            Event::Request { from } => {
+                self.question = Some(Pending { peer: from, since: now.instant });
+                self.call("Somebody asks to talk.", out);
+            }
+            Event::Calling { peer } => {
+                self.notice = None;
+                self.calling = Some(Pending { peer, since: now.instant });
+            }
+            Event::Refused { peer } => self.request_over(format!("{peer} refused to talk"), now),
+            Event::UserNotFound { peer } => {
+                self.request_over(format!("user not found: {peer} is unknown, not online, or busy"), now);
+            }
+            Event::RequestEnded { peer, reason } => {
+                let what = match reason {
+                    RequestEnding::Expired => "was not answered in time",
+                    RequestEnding::CalledOff => "was taken back",
+                    RequestEnding::Lost => "ended with the connection",
+                };
+                self.request_over(format!("the request between you and {peer} {what}"), now);
+            }
+            Event::ChatStarted { peer, suite, safety_number, trust } => {
+                self.chat_started(Conversation::new(&peer, &suite, &safety_number, trust, now.instant), now, out);
+            }
+            Event::ChatClosed { peer, reason, undelivered } => self.chat_closed(&peer, reason, undelivered, now, out),
+            Event::LoggedOut => {
+                self.link = Link::Connecting;
+                self.disconnected();
+            }
+            Event::Reconnecting { in_ms } => {
+                self.disconnected();
+                let wait = std::time::Duration::from_millis(in_ms);
+                self.link = Link::Down(now.instant.checked_add(wait).unwrap_or(now.instant));
+            }
+            Event::Reconnected => {
+                self.link = Link::Up;
+                self.people.forget_question();
+            }
+            Event::Verified { peer } => {
+                self.notify(format!("the key of {peer} is verified: no chat will start with another"), false, now);
+                if let Some(conversation) = self.conversation.as_mut().filter(|conversation| conversation.peer == peer)
+                {
+                    conversation.trust = Trust::Verified;
+                    conversation.transcript.note("you noted that the safety number is the same", now.clock);
+                }
+            }
+            Event::Forgotten { peer } => {
+                self.people.key_changed(&peer, false);
+                self.changed = None;
+                self.notify(
+                    format!("the key of {peer} is forgotten; the next chat takes the one there is then"),
+                    false,
+                    now,
+                );
+            }
+            Event::Error { code: ErrorCode::KeyChanged, peer: Some(peer), .. } => {
+                (self.question, self.calling) = (None, None);
+                self.people.key_changed(&peer, true);
+                self.people.search.clear();
+                self.changed = Some(peer);
+                (self.help, self.verify) = (None, None);
+                self.call("Something needs your attention.", out);
+            }
+            Event::Error { message, .. } => self.notify(message, true, now),
+            Event::Message { .. }
+            | Event::Sent { .. }
+            | Event::Delivered { .. }
+            | Event::PeerBehind { .. }
+            | Event::PeerCaughtUp { .. }
+            | Event::PeerAway { .. }
+            | Event::PeerBack { .. }
+            | Event::Renewed { .. } => self.in_chat(event, now, out),
+        }
+    }
+
+    fn logged_in(&mut self, user: String, server: String) {
+        // What somebody else said is not for who logs in now.
+        if (self.user != user || self.server != server) && !self.user.is_empty() {
+            self.conversation = None;
+            self.view = View::People;
+        }
+        (self.user, self.server, self.link, self.is_signing_in) = (user, server, Link::Up, false);
+        self.form.given_up();
+        self.people.forget_question();
+    }
+
+    fn users(&mut self, users: Vec<String>, more: bool, now: Moment) {
+        match self.lists.pop_front() {
+            Some(Reader::People) => {
+                let before = self.people.shown();
+                if let Some(next) = self.people.page(users, more) {
+                    self.lists.push_back(Reader::People);
+                    self.waiting.push_back(next);
+                }
+                self.is_dirty |= self.people.shown() != before;
+            }
+            Some(Reader::Person) => {
+                let names = if users.is_empty() { "nobody".to_owned() } else { users.join(" ") };
+                let rest = if more { " …" } else { "" };
+                self.note_or_notify(format!("online: {names}{rest}"), now);
+            }
+            // Of a connection that is gone.
+            None => {}
+        }
+    }
+
+    /// Says something where the user looks.
+    fn note_or_notify(&mut self, what: String, now: Moment) {
+        self.is_dirty = true;
+        match (&mut self.conversation, self.view) {
+            (Some(conversation), View::Chat) => conversation.transcript.note(what, now.clock),
+            _ => self.notify(what, false, now),
+        }
+    }
+
+    fn request_over(&mut self, what: String, now: Moment) {
+        (self.question, self.calling) = (None, None);
+        self.notify(what, false, now);
+    }
+
+    fn chat_started(&mut self, mut conversation: Conversation, now: Moment, out: &mut Vec<Effect>) {
+        let peer = conversation.peer.clone();
+        let transcript = &mut conversation.transcript;
+        transcript.note(format!("you talk to {peer}, sealed with keys that the server does not have"), now.clock);
+        transcript.note(
+            match conversation.trust {
+                Trust::New => format!(
+                    "this is your first chat: nobody but the server says that it is {peer}. F2 shows how to make sure"
+                ),
+                Trust::Pinned => format!(
+                    "the key of {peer} is the one of your last chat. You have not compared the safety number yet: F2"
+                ),
+                Trust::Verified => format!("the key of {peer} is the one that you verified"),
+            },
+            now.clock,
+        );
+        (self.question, self.calling, self.verify, self.changed, self.notice) = (None, None, None, None, None);
+        self.people.key_changed(&peer, false);
+        self.people.search.clear();
+        self.people.typed();
+        self.conversation = Some(conversation);
+        self.view = View::Chat;
+        self.call("A chat has started.", out);
+    }
+
+    fn chat_closed(&mut self, peer: &str, reason: Ending, undelivered: u64, now: Moment, out: &mut Vec<Effect>) {
+        (self.question, self.calling) = (None, None);
+        let what = match reason {
+            Ending::Goodbye => format!("the chat with {peer} ended with a goodbye"),
+            Ending::Lost => format!("the chat with {peer} is lost: a connection ended without a goodbye"),
+            Ending::Error => format!("the chat with {peer} ended because something was not right"),
+        };
+        let open =
+            self.conversation.as_mut().filter(|conversation| conversation.is_open() && conversation.peer == peer);
+        let Some(conversation) = open else {
+            // It never started.
+            return self.notify(what, true, now);
+        };
+        conversation.close(reason);
+        conversation.transcript.note(what, now.clock);
+        match undelivered {
+            0 => {}
+            1 => conversation.transcript.note("your last message was not confirmed and may be lost", now.clock),
+            many => conversation
+                .transcript
+                .note(format!("your last {many} messages were not confirmed and may be lost"), now.clock),
+        }
+        if !self.is_leaving {
+            self.call("A chat has ended.", out);
+        }
+    }
+
+    fn in_chat(&mut self, event: Event, now: Moment, out: &mut Vec<Effect>) {
+        let Some(conversation) = &mut self.conversation else { return };
+        match event {
+            Event::Message { from, text, .. } => {
+                conversation.transcript.hear(text.as_str(), now.clock);
+                if self.view == View::People {
+                    self.notify(format!("{from} said something; F3 shows it"), false, now);
+                }
+                if !self.is_focused {
+                    self.call("Somebody said something.", out);
+                }
+            }
+            Event::Sent { n } => conversation.transcript.sent(n),
+            Event::Delivered { n } => conversation.transcript.delivered(n),
+            Event::PeerBehind { .. } => conversation.is_behind = true,
+            Event::PeerCaughtUp { .. } => conversation.is_behind = false,
+            Event::PeerAway { peer } => {
+                conversation.line = Line::Away;
+                conversation.transcript.note(format!("{peer} has lost the connection"), now.clock);
+            }
+            Event::PeerBack { peer } => {
+                conversation.line = Line::Open;
+                conversation.transcript.note(format!("{peer} is back"), now.clock);
+            }
+            Event::Renewed { .. } => {
+                conversation.renewed(now.instant);
+                conversation.transcript.renewed(now.clock);
+            }
+            _ => {}
+        }
+    }
+}

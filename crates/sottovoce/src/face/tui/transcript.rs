@@ -1,0 +1,419 @@
+//! What was said in a chat, and what happened in it, as it is shown. It lives in memory alone.
+
+use std::collections::VecDeque;
+
+use jiff::civil::{Date, DateTime};
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use zeroize::Zeroizing;
+
+use super::{style::Theme, text};
+
+/// Bytes of text that are kept; the oldest goes first.
+const MAX_BYTES: usize = 8 << 20;
+/// Entries that are kept.
+const MAX_ENTRIES: usize = 20_000;
+/// An entry's own cost, beside its text.
+const ENTRY_BYTES: usize = 96;
+/// The mark that keeps a terminal which reorders right-to-left text from taking it for the row's direction
+/// (U+200E; Unicode Standard Annex 9): it stands before what people wrote, on every row.
+const LEFT_TO_RIGHT: &str = "\u{200e}";
+
+/// How far a message of one's own has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Not sealed yet: it waits for room.
+    Sending,
+    /// Sealed, under this counter, and on its way.
+    Sent(u64),
+    /// With the peer's client.
+    Delivered,
+    /// The chat ended before the peer's client confirmed it.
+    Undelivered,
+}
+
+enum Entry {
+    Mine {
+        at: DateTime,
+        text: Zeroizing<String>,
+        progress: Progress,
+    },
+    Theirs {
+        at: DateTime,
+        text: Zeroizing<String>,
+    },
+    /// Something that happened.
+    Note {
+        at: DateTime,
+        text: String,
+    },
+    /// Keys were renewed, so many times in a row.
+    Renewed {
+        at: DateTime,
+        times: u64,
+    },
+    Day(Date),
+}
+
+/// Everything that is to be seen of a chat.
+pub(super) struct Transcript {
+    peer: String,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    /// Entries that were let go.
+    gone: u64,
+    day: Option<Date>,
+    /// What is looked at, if not the end: the entry and the row in it that stand lowest, and what has come since.
+    looking: Option<Looking>,
+    /// Rows and columns when it was last drawn.
+    rows: usize,
+    columns: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Looking {
+    entry: usize,
+    row: usize,
+    newer: usize,
+}
+
+/// What stands before the words of a message, and how wide it is.
+struct Margin {
+    time: usize,
+    name: usize,
+}
+
+impl Margin {
+    fn new(columns: usize) -> Self {
+        Self { time: 5, name: if columns < 60 { 6 } else { 10 } }
+    }
+
+    /// `12:03 ✓ alice │ `
+    fn columns(&self) -> usize {
+        self.time.saturating_add(self.name).saturating_add(6)
+    }
+}
+
+impl Transcript {
+    pub(super) fn new(peer: &str) -> Self {
+        Self {
+            peer: peer.to_owned(),
+            entries: VecDeque::new(),
+            bytes: 0,
+            gone: 0,
+            day: None,
+            looking: None,
+            rows: 1,
+            columns: 80,
+        }
+    }
+
+    /// The user said something.
+    pub(super) fn say(&mut self, text: &str, at: DateTime) {
+        let text = Zeroizing::new(text.to_owned());
+        self.push(Entry::Mine { at, text, progress: Progress::Sending });
+        self.bottom();
+    }
+
+    /// The peer said something.
+    pub(super) fn hear(&mut self, text: &str, at: DateTime) {
+        self.push(Entry::Theirs { at, text: Zeroizing::new(text.to_owned()) });
+    }
+
+    /// Something happened.
+    pub(super) fn note(&mut self, text: impl Into<String>, at: DateTime) {
+        self.push(Entry::Note { at, text: text.into() });
+    }
+
+    /// The keys were renewed. Renewals with nothing between them are one line.
+    pub(super) fn renewed(&mut self, now: DateTime) {
+        if let Some(Entry::Renewed { at, times }) = self.entries.back_mut()
+            && at.date() == now.date()
+        {
+            (*at, *times) = (now, times.saturating_add(1));
+            return;
+        }
+        self.push(Entry::Renewed { at: now, times: 1 });
+    }
+
+    /// The oldest message that was not sealed yet is, under this counter.
+    pub(super) fn sent(&mut self, n: u64) {
+        if let Some(progress) = self.in_flight().find(|progress| **progress == Progress::Sending) {
+            *progress = Progress::Sent(n);
+        }
+    }
+
+    /// All that was sent up to this counter is with the peer's client.
+    pub(super) fn delivered(&mut self, up_to: u64) {
+        for progress in self.in_flight() {
+            if matches!(progress, Progress::Sent(n) if *n <= up_to) {
+                *progress = Progress::Delivered;
+            }
+        }
+    }
+
+    /// The chat is over: what is not delivered will not be.
+    pub(super) fn close(&mut self) {
+        for progress in self.in_flight() {
+            if *progress != Progress::Delivered {
+                *progress = Progress::Undelivered;
+            }
+        }
+    }
+
+    /// How far the last of one's own messages has come.
+    pub(super) fn last_progress(&self) -> Option<Progress> {
+        self.entries.iter().rev().find_map(|entry| match entry {
+            Entry::Mine { progress, .. } => Some(*progress),
+            _ => None,
+        })
+    }
+
+    /// One's own messages from the first that is not settled.
+    fn in_flight(&mut self) -> impl Iterator<Item = &mut Progress> {
+        let first = self.first_in_flight();
+        self.entries.iter_mut().skip(first).filter_map(|entry| match entry {
+            Entry::Mine { progress, .. } => Some(progress),
+            _ => None,
+        })
+    }
+
+    /// The entry before which all of one's own messages are delivered. Found from the end: no more can be in flight
+    /// than the window and what waits for it.
+    fn first_in_flight(&self) -> usize {
+        let is_settled =
+            |entry: &Entry| matches!(entry, Entry::Mine { progress: Progress::Delivered | Progress::Undelivered, .. });
+        self.entries.iter().rposition(is_settled).map_or(0, |place| place.saturating_add(1))
+    }
+
+    fn push(&mut self, entry: Entry) {
+        let at = match &entry {
+            Entry::Mine { at, .. } | Entry::Theirs { at, .. } | Entry::Note { at, .. } | Entry::Renewed { at, .. } => {
+                *at
+            }
+            Entry::Day(_) => return,
+        };
+        if self.day != Some(at.date()) {
+            // The first day of a chat goes without saying, unless it turns.
+            if self.day.is_some() {
+                self.entries.push_back(Entry::Day(at.date()));
+            }
+            self.day = Some(at.date());
+        }
+        self.bytes = self.bytes.saturating_add(entry.bytes());
+        self.entries.push_back(entry);
+        if let Some(looking) = &mut self.looking {
+            looking.newer = looking.newer.saturating_add(1);
+        }
+        while self.bytes > MAX_BYTES || self.entries.len() > MAX_ENTRIES {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.bytes = self.bytes.saturating_sub(oldest.bytes());
+            self.gone = self.gone.saturating_add(1);
+            if let Some(looking) = &mut self.looking {
+                looking.entry = looking.entry.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Looks further up, or down, by rows; says whether there was anything to move.
+    pub(super) fn scroll(&mut self, by: isize) -> bool {
+        let Some(last) = self.entries.len().checked_sub(1) else { return false };
+        let at_end = Looking { entry: last, row: self.height(last).saturating_sub(1), newer: 0 };
+        let mut at = self.looking.unwrap_or(at_end);
+        let before = (at.entry, at.row);
+        for _ in 0..by.unsigned_abs() {
+            let moved = if by < 0 { self.row_above(at) } else { self.row_below(at) };
+            let Some((entry, row)) = moved else { break };
+            (at.entry, at.row) = (entry, row);
+        }
+        if by < 0 {
+            // The first row is not drawn further up than the top.
+            (at.entry, at.row) = self.no_higher_than_full((at.entry, at.row));
+        }
+        let has_moved = (at.entry, at.row) != before;
+        let is_end = (at.entry, at.row) == (at_end.entry, at_end.row);
+        self.looking = (!is_end).then_some(at);
+        has_moved
+    }
+
+    /// A page, less a row of what was seen.
+    pub(super) fn page(&self) -> isize {
+        isize::try_from(self.rows.saturating_sub(1).max(1)).unwrap_or(1)
+    }
+
+    /// Goes to the start.
+    pub(super) fn top(&mut self) {
+        if !self.entries.is_empty() {
+            let newer = self.looking.map_or(0, |looking| looking.newer);
+            let (entry, row) = self.no_higher_than_full((0, 0));
+            self.looking = Some(Looking { entry, row, newer });
+            self.scroll(0);
+        }
+    }
+
+    /// Goes to the end, and stays there.
+    pub(super) fn bottom(&mut self) {
+        self.looking = None;
+    }
+
+    /// What has come since one looked away from the end; `None` at the end.
+    pub(super) fn newer(&self) -> Option<usize> {
+        self.looking.map(|looking| looking.newer)
+    }
+
+    fn row_above(&self, at: Looking) -> Option<(usize, usize)> {
+        match at.row.checked_sub(1) {
+            Some(row) => Some((at.entry, row.min(self.height(at.entry).saturating_sub(1)))),
+            None => {
+                let entry = at.entry.checked_sub(1)?;
+                Some((entry, self.height(entry).saturating_sub(1)))
+            }
+        }
+    }
+
+    fn row_below(&self, at: Looking) -> Option<(usize, usize)> {
+        let row = at.row.saturating_add(1);
+        if row < self.height(at.entry) {
+            return Some((at.entry, row));
+        }
+        let entry = at.entry.saturating_add(1);
+        (entry < self.entries.len()).then_some((entry, 0))
+    }
+
+    /// The lowest row to show so that the screen is full, if what is before it does not fill it.
+    fn no_higher_than_full(&self, lowest: (usize, usize)) -> (usize, usize) {
+        let mut rows = 0usize;
+        for entry in 0..=lowest.0 {
+            let height = if entry == lowest.0 { lowest.1.saturating_add(1) } else { self.height(entry) };
+            rows = rows.saturating_add(height);
+            if rows >= self.rows {
+                return lowest;
+            }
+        }
+        let mut at = Looking { entry: lowest.0, row: lowest.1, newer: 0 };
+        while rows < self.rows {
+            let Some((entry, row)) = self.row_below(at) else { break };
+            (at.entry, at.row) = (entry, row);
+            rows = rows.saturating_add(1);
+        }
+        (at.entry, at.row)
+    }
+
+    fn height(&self, entry: usize) -> usize {
+        self.entries.get(entry).map_or(0, |entry| self.words(entry).len())
+    }
+
+    /// The rows of an entry, as they fit beside the margin.
+    fn words(&self, entry: &Entry) -> Vec<String> {
+        let margin = Margin::new(self.columns);
+        let room = self.columns.saturating_sub(margin.columns()).max(4);
+        match entry {
+            Entry::Mine { text, .. } | Entry::Theirs { text, .. } => text::wrap(text, room),
+            Entry::Note { text, .. } => text::wrap(text, self.columns.saturating_sub(8).max(4)),
+            Entry::Renewed { at, times: 1 } => vec![format!("── keys renewed {} ──", at.strftime("%H:%M:%S"))],
+            Entry::Renewed { at, times } => {
+                let at = at.strftime("%H:%M:%S");
+                text::wrap(&format!("── keys renewed {times} times, last {at} ──"), self.columns.max(4))
+            }
+            Entry::Day(date) => vec![format!("──── {} ────", date.strftime("%A %-d %B %Y"))],
+        }
+    }
+
+    /// Draws what is looked at, at the bottom of `area`.
+    pub(super) fn draw(&mut self, area: Rect, buffer: &mut Buffer, theme: Theme, is_reachable: bool) {
+        (self.rows, self.columns) = (usize::from(area.height), usize::from(area.width));
+        let Some(last) = self.entries.len().checked_sub(1) else { return };
+        // Another width, or the oldest gone, may have moved what was looked at.
+        let lowest = self.looking.map_or(last, |looking| looking.entry.min(last));
+        let mut bottom = area.bottom();
+        for (place, entry) in self.entries.range(..=lowest).enumerate().rev() {
+            let mut words = self.words(entry);
+            if place == lowest
+                && let Some(looking) = self.looking
+            {
+                words.truncate(looking.row.saturating_add(1));
+            }
+            let height = u16::try_from(words.len()).unwrap_or(u16::MAX);
+            let hidden = usize::from(area.y.saturating_add(height).saturating_sub(bottom));
+            let top = bottom.saturating_sub(height).max(area.y);
+            for (y, (number, row)) in (top..bottom).zip(words.iter().enumerate().skip(hidden)) {
+                self.draw_row(entry, number == 0, row, Rect { y, height: 1, ..area }, buffer, theme, is_reachable);
+            }
+            bottom = top;
+            if bottom <= area.y {
+                return;
+            }
+        }
+        if self.gone > 0 {
+            let y = bottom.saturating_sub(1);
+            let what = format!("── {} older lines were let go ──", self.gone);
+            text::draw(buffer, area.x, y, area.width, &what, theme.faint());
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all of it is where and how a row is drawn")]
+    fn draw_row(
+        &self,
+        entry: &Entry,
+        is_first: bool,
+        words: &str,
+        area: Rect,
+        buffer: &mut Buffer,
+        theme: Theme,
+        is_reachable: bool,
+    ) {
+        let (at, who, mark, style): (&DateTime, &str, &str, Style) = match entry {
+            Entry::Mine { at, progress, .. } => {
+                let mark = match progress {
+                    Progress::Delivered => "✓",
+                    Progress::Undelivered => "✗",
+                    _ if !is_reachable => "!",
+                    Progress::Sending | Progress::Sent(_) => "…",
+                };
+                (at, "you", mark, theme.mine())
+            }
+            Entry::Theirs { at, .. } => (at, &self.peer, " ", theme.theirs()),
+            Entry::Note { at, .. } => {
+                if is_first {
+                    let time = at.strftime("%H:%M").to_string();
+                    text::draw(buffer, area.x, area.y, area.width, &time, theme.faint());
+                }
+                let x = area.x.saturating_add(6);
+                text::draw(buffer, x, area.y, area.width.saturating_sub(6), &format!("* {words}"), theme.strong());
+                return;
+            }
+            Entry::Renewed { .. } | Entry::Day(_) => {
+                text::draw(buffer, area.x, area.y, area.width, words, theme.faint());
+                return;
+            }
+        };
+        let margin = Margin::new(self.columns);
+        if is_first {
+            text::draw(buffer, area.x, area.y, area.width, &at.strftime("%H:%M").to_string(), theme.faint());
+            let x = area.x.saturating_add(6);
+            text::draw(buffer, x, area.y, 1, mark, if mark == "✗" || mark == "!" { theme.bad() } else { style });
+            // The name stands against the bar, cut if it has to be.
+            let name = u16::try_from(margin.name).unwrap_or(u16::MAX);
+            let wide = u16::try_from(text::columns(who)).unwrap_or(u16::MAX).min(name);
+            let x = area.x.saturating_add(8).saturating_add(name.saturating_sub(wide));
+            text::draw(buffer, x, area.y, name, who, style);
+        }
+        let bar = area.x.saturating_add(u16::try_from(margin.columns()).unwrap_or(u16::MAX).saturating_sub(2));
+        if let Some(cell) = buffer.cell_mut((bar, area.y)) {
+            let line = if matches!(entry, Entry::Mine { .. }) { "│" } else { "┃" };
+            cell.set_symbol(&format!("{line}{LEFT_TO_RIGHT}")).set_style(style);
+        }
+        let x = bar.saturating_add(2);
+        text::draw(buffer, x, area.y, area.right().saturating_sub(x), words, theme.plain());
+    }
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        let text = match self {
+            Self::Mine { text, .. } | Self::Theirs { text, .. } => text.len(),
+            Self::Note { text, .. } => text.len(),
+            Self::Renewed { .. } | Self::Day(_) => 0,
+        };
+        text.saturating_add(ENTRY_BYTES)
+    }
+}
