@@ -5,9 +5,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use e2e::Member;
 use futures_util::{SinkExt, StreamExt as _};
-use identity::PinFile;
-use protocol::{Machine as _, ServerName};
+use identity::{PinError, PinFile};
+use protocol::{Machine as _, ServerName, UserName};
 use rustls::pki_types::CertificateDer;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf},
@@ -28,8 +29,9 @@ const MAX_UNSENT: usize = 1024;
 /// For the last frames to leave before the connection is dropped.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Runs a client from log-in to log-off: takes what the user wants from `commands`, whose end is [`Command::Exit`], and
-/// puts what the user gets to know into `events`. When `stop` is cancelled it says goodbye at once.
+/// Runs a client from log-in to log-off, through as many connections as it takes: takes what the user wants from
+/// `commands`, whose end is [`Command::Exit`], and puts what the user gets to know into `events`. When `stop` is
+/// cancelled it says goodbye at once.
 ///
 /// # Errors
 /// The [`Failure`] that ended the client, which is not among the events.
@@ -100,9 +102,16 @@ impl Driver {
                 () = sleep_until(deadline.unwrap_or_else(Deadline::now)), if deadline.is_some() => Input::Tick,
             };
             if matches!(input, Input::Lost) {
-                self.link = None;
+                self.abandon();
             }
             self.input(input).await;
+        }
+    }
+
+    fn abandon(&mut self) {
+        self.connecting = None;
+        if let Some(link) = self.link.take() {
+            link.writer.abort();
         }
     }
 
@@ -158,17 +167,29 @@ impl Driver {
                 }
                 None
             }
+            Output::Abandon => {
+                self.abandon();
+                None
+            }
             Output::CheckServerName(name) => {
                 let link = self.link.as_ref()?;
                 Some(Input::ServerNameChecked(check_server_name(&link.certificate, &self.account.pins, &name)))
             }
             Output::LookUpPin(user, server) => Some(match self.account.pins.get(&user, &server) {
                 Ok(pin) => Input::Pin(pin),
-                Err(error) => Input::FileFailed(Failure::new(ErrorCode::BadFile, error)),
+                Err(error) => Input::FileFailed(unusable(error)),
             }),
             Output::StorePin(member) => {
                 let error = self.account.pins.pin(&member.user, &member.server, &member.key).err()?;
-                Some(Input::FileFailed(Failure::new(ErrorCode::BadFile, error)))
+                Some(Input::FileFailed(unusable(error)))
+            }
+            Output::MarkVerified(member) => {
+                let result = mark_verified(&self.account.pins, &member);
+                Some(Input::Marked(member.user, result))
+            }
+            Output::ForgetPin(user, server) => {
+                let result = forget(&self.account.pins, &user, &server);
+                Some(Input::Forgotten(user, result))
             }
             Output::Event(event) => {
                 tell(&self.events, event, &self.stop).await;
@@ -248,7 +269,7 @@ fn check_server_name(certificate: &CertificateDer<'_>, pins: &PinFile, name: &Se
         let message = "the server gives itself a name that its certificate does not bear; ask its operator";
         return Err(Failure::new(ErrorCode::UntrustedServer, message));
     }
-    let pinned = pins.list().map_err(|error| Failure::new(ErrorCode::BadFile, error))?;
+    let pinned = pins.list().map_err(unusable)?;
     match pinned.first() {
         Some((_, before, _)) if !pinned.iter().any(|(_, server, _)| server == name) => Err(Failure::new(
             ErrorCode::UntrustedServer,
@@ -259,6 +280,39 @@ fn check_server_name(certificate: &CertificateDer<'_>, pins: &PinFile, name: &Se
         )),
         _ => Ok(()),
     }
+}
+
+/// Notes that the key of `member` was verified. A chat that runs has been checked against its pin and can go on if that
+/// fails; the next one finds out whether the file can be used.
+fn mark_verified(pins: &PinFile, member: &Member) -> Result<(), Failure> {
+    let Member { user, server, key } = member;
+    match pins.get(user, server).map_err(unusable)? {
+        Some(pin) if pin.key == *key => pins.verify(user, server).map(drop).map_err(unusable),
+        // Another program has changed it since the chat began.
+        _ => {
+            let message = format!(
+                "the key of {user} in this chat is no longer the one that is pinned, so nothing was noted; end the chat \
+                 and see `sottovoce pins list --profile DIR`"
+            );
+            Err(Failure::new(ErrorCode::KeyChanged, message))
+        }
+    }
+}
+
+fn forget(pins: &PinFile, user: &UserName, server: &ServerName) -> Result<(), Failure> {
+    pins.forget(user, server).map(drop).map_err(|error| match error {
+        PinError::NoPin => Failure::new(
+            ErrorCode::BadName,
+            format!(
+                "no key of {user} is pinned, so there is none to forget; `sottovoce pins list --profile DIR` has all"
+            ),
+        ),
+        error => unusable(error),
+    })
+}
+
+fn unusable(error: PinError) -> Failure {
+    Failure::new(ErrorCode::BadFile, error)
 }
 
 /// Writes all that is ready, then flushes, until the queue ends or the connection does.

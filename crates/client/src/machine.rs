@@ -1,7 +1,9 @@
 //! One user, as a machine: no socket, no clock, no file, no random generator that was not passed in.
 
 mod commands;
+mod connection;
 mod frames;
+mod pins;
 mod talking;
 
 use std::{
@@ -15,14 +17,12 @@ use e2e::{Invitation, Member, Own};
 use identity::{Pin, Trust, UserKey};
 use protocol::{ChatId, CloseReason, List, Machine, PublicKey, ServerName, Timers, ToServer, UserName};
 
+use self::{
+    connection::{Attempts, Purpose},
+    pins::{forgotten, marked},
+};
 use crate::{Command, Ending, ErrorCode, Event, Failure, conversation::Conversation};
 
-/// For the server's answer to a log-in.
-const LOG_IN: Duration = Duration::from_secs(15);
-/// Between two pings: the server answers each, and takes a client for gone that has sent nothing for long.
-const PING: Duration = Duration::from_secs(6);
-/// From a ping to any frame of the server's, without which the connection counts as dead.
-const DEAD: Duration = Duration::from_secs(8);
 /// From acceptance to the first sealed frame; longer than servers wait, who end it in the ordinary case.
 const SET_UP: Duration = Duration::from_secs(20);
 /// From a counted frame's arrival to the receipt for it, if nothing else has carried it.
@@ -52,6 +52,10 @@ pub enum Input {
     ServerNameChecked(Result<(), Failure>),
     /// The answer to [`Output::LookUpPin`].
     Pin(Option<Pin>),
+    /// The answer to [`Output::MarkVerified`]: whose key, and why it was not done if it was not.
+    Marked(UserName, Result<(), Failure>),
+    /// The answer to [`Output::ForgetPin`]: whose key, and why it was not done if it was not.
+    Forgotten(UserName, Result<(), Failure>),
     /// The server sent a frame.
     Frame(Bytes),
     /// The connection is gone.
@@ -73,12 +77,19 @@ pub enum Output {
     Send(Bytes),
     /// Send what is still to be sent, then end the connection.
     Disconnect,
+    /// Drop the connection, or the attempt at one, and what is still to be sent with it.
+    Abandon,
     /// Come back with [`Input::ServerNameChecked`].
     CheckServerName(ServerName),
     /// Come back with [`Input::Pin`]: the key that is pinned for this user of this server.
     LookUpPin(UserName, ServerName),
     /// Pin this user's key.
     StorePin(Member),
+    /// Note that this user's safety number was compared, if it is this key that is pinned, and come back with
+    /// [`Input::Marked`].
+    MarkVerified(Member),
+    /// Let go of the key that is pinned for this user of this server, and come back with [`Input::Forgotten`].
+    ForgetPin(UserName, ServerName),
     /// Tell the user.
     Event(Event),
     /// The client is done: as it should be, or because it cannot go on.
@@ -92,6 +103,10 @@ pub struct Client {
     rng: Box<dyn rand_core::CryptoRng + Send>,
     timers: Timers<Timer>,
     phase: Phase,
+    /// The server that the user was told to be logged in to, until told of the log-off. A lost connection alone does
+    /// not end that.
+    logged_in_to: Option<ServerName>,
+    attempts: Attempts,
     /// What the user wanted before the log-in was through, as a pipe does.
     early: VecDeque<Command>,
     lists_asked: usize,
@@ -100,6 +115,8 @@ pub struct Client {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timer {
     LogIn,
+    Reconnect,
+    Stable,
     Ping,
     Dead,
     SetUp,
@@ -111,9 +128,21 @@ enum Timer {
 
 enum Phase {
     Idle,
-    Connecting,
-    LoggingIn { negotiated: identity::Negotiated, claimed: Option<ServerName> },
-    Online { own: Own, state: State, leaving: Option<Leaving> },
+    /// The connection is gone; the time for the next attempt is to come.
+    Waiting,
+    Connecting {
+        purpose: Purpose,
+    },
+    LoggingIn {
+        purpose: Purpose,
+        negotiated: identity::Negotiated,
+        claimed: Option<ServerName>,
+    },
+    Online {
+        own: Own,
+        state: State,
+        leaving: Option<Leaving>,
+    },
     Ended,
 }
 
@@ -163,17 +192,29 @@ enum Step {
 impl Client {
     /// A client of the user who holds `key`. All randomness that chats need is drawn from `rng`.
     pub fn new(user: UserName, key: Arc<UserKey>, rng: Box<dyn rand_core::CryptoRng + Send>) -> Self {
-        Self { user, key, rng, timers: Timers::default(), phase: Phase::Idle, early: VecDeque::new(), lists_asked: 0 }
+        Self {
+            user,
+            key,
+            rng,
+            timers: Timers::default(),
+            phase: Phase::Idle,
+            logged_in_to: None,
+            attempts: Attempts::default(),
+            early: VecDeque::new(),
+            lists_asked: 0,
+        }
     }
 
     /// Whether the client takes another message now. Face and driver leave what the user typed unread until it does,
     /// so that nothing is lost and memory stays bounded.
     pub fn is_ready(&self) -> bool {
         match &self.phase {
+            // Nobody knows how long it takes, so each command is answered at once.
+            _ if self.is_reconnecting() => true,
             // Before the log-in there is nobody to tell; a pipe may have all of its lines there by then.
-            Phase::Idle | Phase::Connecting | Phase::LoggingIn { .. } => false,
+            Phase::Idle | Phase::Connecting { .. } | Phase::LoggingIn { .. } => false,
             Phase::Online { state: State::Chatting(conversation), .. } => conversation.waiting() < MAX_WAITING,
-            Phase::Online { .. } | Phase::Ended => true,
+            Phase::Waiting | Phase::Online { .. } | Phase::Ended => true,
         }
     }
 }
@@ -187,17 +228,17 @@ impl Machine for Client {
             self.expire(timer, now, out);
         }
         match input {
-            Input::Start => {
-                self.phase = Phase::Connecting;
-                out.push(Output::Connect);
-            }
+            Input::Start => self.connect(Purpose::LogIn, out),
             Input::Connected { negotiated } => self.connected(negotiated, now, out),
-            Input::NotConnected(failure) | Input::FileFailed(failure) => self.fail(failure, out),
+            Input::NotConnected(failure) => self.not_connected(failure, now, out),
+            Input::FileFailed(failure) => self.fail(failure, out),
             Input::ServerNameChecked(checked) => self.server_name_checked(checked, now, out),
             Input::Pin(pin) => self.pin(pin, now, out),
+            Input::Marked(peer, result) => marked(peer, result, out),
+            Input::Forgotten(peer, result) => forgotten(peer, result, out),
             Input::Frame(frame) => self.frame(&frame, now, out),
             Input::Lost if matches!(self.phase, Phase::LoggingIn { .. } | Phase::Online { .. }) => {
-                self.lost("the connection to the server ended", out);
+                self.cut("the connection to the server ended", now, out);
             }
             // A connection that was ended from here, to come back or not.
             Input::Lost => {}
@@ -212,103 +253,18 @@ impl Machine for Client {
 }
 
 impl Client {
-    fn connected(&mut self, negotiated: identity::Negotiated, now: Instant, out: &mut Vec<Output>) {
-        if !matches!(self.phase, Phase::Connecting) {
-            return;
-        }
-        self.phase = Phase::LoggingIn { negotiated, claimed: None };
-        self.timers.start_after(Timer::LogIn, now, LOG_IN);
-        send(out, &ToServer::Login(self.user.clone()));
-    }
-
-    fn server_name_checked(&mut self, checked: Result<(), Failure>, now: Instant, out: &mut Vec<Output>) {
-        let Phase::LoggingIn { negotiated, claimed: Some(server) } = &self.phase else {
-            return;
-        };
-        if let Err(failure) = checked {
-            return self.fail(failure, out);
-        }
-        out.push(Output::Event(Event::LoggedIn {
-            user: self.user.to_string(),
-            server: server.to_string(),
-            group: negotiated.group.clone(),
-            suite: negotiated.suite.clone(),
-        }));
-        let own = Own::new(self.user.clone(), server.clone(), self.key.clone());
-        self.phase = Phase::Online { own, state: State::Free, leaving: None };
-        self.timers.stop(Timer::LogIn);
-        self.timers.start_after(Timer::Ping, now, PING);
-        // What follows a /leave among them waits for the log-in after it.
-        for command in std::mem::take(&mut self.early) {
-            self.command(command, now, out);
-        }
-    }
-
-    /// Something came from the server: it is there.
-    fn heard(&mut self) {
-        self.timers.stop(Timer::Dead);
-    }
-
     fn expire(&mut self, timer: Timer, now: Instant, out: &mut Vec<Output>) {
         match timer {
-            Timer::LogIn => self.lost("the server does not answer the log-in", out),
-            Timer::Ping => {
-                send(out, &ToServer::Ping);
-                self.timers.start_after(Timer::Ping, now, PING);
-                // Counted from the ping, not from the last frame: a process that was held up asks before it judges.
-                if !self.timers.is_running(Timer::Dead) {
-                    self.timers.start_after(Timer::Dead, now, DEAD);
-                }
-            }
-            Timer::Dead => self.lost("the server has gone silent", out),
+            Timer::LogIn => self.cut("the server does not answer the log-in", now, out),
+            Timer::Reconnect => self.connect(Purpose::Reconnect, out),
+            Timer::Stable => self.attempts = Attempts::default(),
+            Timer::Ping => self.ping(now, out),
+            Timer::Dead => self.cut("the server has gone silent", now, out),
             Timer::SetUp => self.end_chat(Ending::Lost, Some(CloseReason::Failed), out),
             Timer::Receipt => self.receipt(out),
             Timer::Renewal => self.renew(now, out),
             Timer::Drain => self.say_goodbye(out),
             Timer::Behind => self.behind(out),
-        }
-    }
-
-    fn lost(&mut self, what: &str, out: &mut Vec<Output>) {
-        if let Phase::Online { leaving: Some(Leaving::ForGood), .. } = self.phase {
-            // It was to end anyway.
-            self.end_chat(Ending::Lost, None, out);
-            return self.log_off(out);
-        }
-        let message = format!("{what}; check the network, and try again");
-        self.fail(Failure::new(ErrorCode::Unreachable, message), out);
-    }
-
-    /// Ends the client: it cannot go on.
-    fn fail(&mut self, failure: Failure, out: &mut Vec<Output>) {
-        if matches!(self.phase, Phase::Ended) {
-            return;
-        }
-        self.end_chat(Ending::Lost, None, out);
-        if matches!(self.phase, Phase::Online { .. }) {
-            out.push(Output::Event(Event::LoggedOut));
-        }
-        self.timers.stop_all();
-        self.phase = Phase::Ended;
-        out.extend([Output::Disconnect, Output::Quit(Some(failure))]);
-    }
-
-    /// Logs off and ends, or comes back, as the user wanted.
-    fn log_off(&mut self, out: &mut Vec<Output>) {
-        let Phase::Online { leaving, .. } = &self.phase else {
-            return;
-        };
-        let comes_back = *leaving == Some(Leaving::ToComeBack);
-        self.timers.stop_all();
-        self.lists_asked = 0;
-        send(out, &ToServer::Exit);
-        out.extend([Output::Disconnect, Output::Event(Event::LoggedOut)]);
-        if comes_back {
-            self.phase = Phase::Connecting;
-            out.push(Output::Connect);
-        } else {
-            self.phase = Phase::Ended;
-            out.push(Output::Quit(None));
         }
     }
 
@@ -362,6 +318,12 @@ fn send(out: &mut Vec<Output>, frame: &ToServer) {
 
 fn error(out: &mut Vec<Output>, code: ErrorCode, message: impl std::fmt::Display) {
     out.push(Output::Event(Failure::new(code, message).into()));
+}
+
+/// An error that another user is to blame for, or that is about one.
+fn error_about(out: &mut Vec<Output>, peer: &UserName, failure: Failure) {
+    let Failure { code, message } = failure;
+    out.push(Output::Event(Event::Error { code, message, peer: Some(peer.to_string()) }));
 }
 
 fn users(list: List, own: &UserName) -> Event {

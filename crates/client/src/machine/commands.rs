@@ -22,13 +22,33 @@ impl Client {
             (Phase::Online { .. }, Command::Say(text)) => self.say(text, now, out),
             (Phase::Online { .. }, Command::Leave) => self.leave(Leaving::ToComeBack, now, out),
             (Phase::Online { .. }, Command::Exit) => self.leave(Leaving::ForGood, now, out),
+            (Phase::Online { .. }, Command::Verify) => self.verify(out),
+            (Phase::Online { .. }, Command::Forget(peer)) => self.forget(peer, out),
+            (_, command) if self.is_reconnecting() => self.command_without_connection(&command, out),
             // Nothing was begun, or it is said for the second time.
-            (_, Command::Exit) if self.early.is_empty() || self.early.contains(&Command::Exit) => {
-                self.timers.stop_all();
-                self.phase = Phase::Ended;
-                out.extend([Output::Disconnect, Output::Quit(None)]);
-            }
+            (_, Command::Exit) if self.early.is_empty() || self.early.contains(&Command::Exit) => self.give_up(out),
             (_, command) => self.early.push_back(command),
+        }
+    }
+
+    /// What cannot be done now is refused, not kept: nobody knows when it could be done, nor whether it is still wanted
+    /// then.
+    fn command_without_connection(&mut self, command: &Command, out: &mut Vec<Output>) {
+        match command {
+            Command::Exit => self.give_up(out),
+            // There is no chat to leave, and one comes back as it is.
+            Command::Leave | Command::Help => {}
+            Command::Say(_) => error(
+                out,
+                ErrorCode::NotInChat,
+                "that was not sent: you are in no chat, and not connected; wait until you are connected again",
+            ),
+            Command::Verify => self.verify(out),
+            Command::List(_) | Command::Talk(_) | Command::Yes | Command::No | Command::Forget(_) => error(
+                out,
+                ErrorCode::Unreachable,
+                "not connected; wait until you are connected again, or leave with --ex",
+            ),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the server sends.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use protocol::{Accepted, ChatId, Close, CloseReason, Established, Request, ServerError, ToClient, ToServer, UserName};
 
@@ -16,7 +16,7 @@ impl Client {
         if let ToClient::Error(reason) = frame
             && self.may_end_for(reason)
         {
-            return self.ended(reason, out);
+            return self.ended(reason, now, out);
         }
         match (&mut self.phase, frame) {
             (Phase::LoggingIn { claimed: claimed @ None, .. }, ToClient::LoggedIn(server)) => {
@@ -27,7 +27,8 @@ impl Client {
                 self.heard();
                 self.online(frame, now, out);
             }
-            (Phase::Idle | Phase::Connecting | Phase::Ended, _) => {}
+            // Of a connection that is given up.
+            (Phase::Idle | Phase::Waiting | Phase::Connecting { .. } | Phase::Ended, _) => {}
             (Phase::LoggingIn { .. }, _) => {
                 let message = "the server sent something else than an answer to the log-in";
                 self.fail(Failure::new(ErrorCode::Protocol, message), out);
@@ -183,7 +184,7 @@ impl Client {
         }
     }
 
-    fn ended(&mut self, reason: ServerError, out: &mut Vec<Output>) {
+    fn ended(&mut self, reason: ServerError, now: Instant, out: &mut Vec<Output>) {
         let (code, message) = match reason {
             ServerError::UnknownUser => (
                 ErrorCode::UnknownUser,
@@ -198,18 +199,21 @@ impl Client {
                 ErrorCode::UnknownUser,
                 "the operator has removed you or registered another key for your name; ask the operator",
             ),
-            ServerError::ShuttingDown => (ErrorCode::Unreachable, "the server is being stopped; try again later"),
-            ServerError::Idle => {
-                (ErrorCode::Unreachable, "the server heard nothing from here for too long; check the network")
-            }
             ServerError::Protocol => (
                 ErrorCode::Protocol,
                 "the server did not understand this client; check that both have the same version",
             ),
-            ServerError::Unavailable => (
-                ErrorCode::Unreachable,
-                "the server cannot look up its users at the moment; try again later, or tell the operator",
-            ),
+            ServerError::ShuttingDown => {
+                let wait = self.wait_for_restart();
+                return self.lost("the server is being stopped; it may be back soon", wait, now, out);
+            }
+            ServerError::Idle => {
+                return self.cut("the server heard nothing from here for too long", now, out);
+            }
+            ServerError::Unavailable => {
+                let message = "the server cannot look up its users at the moment; if that lasts, tell the operator";
+                return self.lost(message, Duration::ZERO, now, out);
+            }
         };
         self.fail(Failure::new(code, message), out);
     }

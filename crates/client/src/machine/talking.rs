@@ -6,9 +6,9 @@ use e2e::{Chat, Member};
 use identity::{Pin, Trust, safety_number};
 use protocol::{ChatId, Close, CloseReason, Message, ToServer};
 
-use super::{BEHIND, Client, Output, Phase, RECEIPT, RENEWAL, State, Step, Timer, error, send};
+use super::{BEHIND, Client, Output, Phase, RECEIPT, RENEWAL, State, Step, Timer, error, error_about, send};
 use crate::{
-    Ending, ErrorCode, Event,
+    Ending, ErrorCode, Event, Failure,
     conversation::{Arrival, Arrived, Conversation, Fault},
 };
 
@@ -29,9 +29,9 @@ impl Client {
                 let message = format!(
                     "the server hands out another key for {user} than the one that {user} had when you last talked. \
                      Either {user} has a new key, or somebody stands between you. Nothing was sent. Ask {user} by another \
-                     way; only if it is so, `sottovoce pins forget {user} --profile DIR` lets you talk"
+                     way; only if it is so, `/forget {user}` lets you talk, or `sottovoce pins forget {user} --profile DIR`"
                 );
-                error(out, ErrorCode::KeyChanged, message);
+                error_about(out, user, Failure::new(ErrorCode::KeyChanged, message));
                 send(out, &ToServer::ChatClosed(Close { chat, reason: CloseReason::Failed }));
                 self.timers.stop(Timer::SetUp);
                 return;

@@ -128,13 +128,11 @@ impl<W: Write + Send> Face for Line<W> {
             Event::Forgotten { peer } => {
                 self.say(format_args!("the key of {peer} is forgotten; the next chat pins the key that there is then"))
             }
-            Event::Reconnecting { in_ms: 0 } => {
-                self.say(format_args!("the connection to the server is gone; trying again"))
-            }
+            Event::Reconnecting { in_ms: 0 } => self.say(format_args!("connecting again")),
             Event::Reconnecting { in_ms } => {
-                self.say(format_args!("no connection to the server; trying again in {} s", in_ms.div_ceil(1000)))
+                self.say(format_args!("not connected; trying again in {} s", in_ms.div_ceil(1000)))
             }
-            Event::Reconnected => self.say(format_args!("connected to the server again")),
+            Event::Reconnected => self.say(format_args!("connected again")),
             Event::Renewed { epoch } => self.say(format_args!("keys renewed ({epoch})")),
             Event::ChatClosed { peer, reason, undelivered } => {
                 match reason {

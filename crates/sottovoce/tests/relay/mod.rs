@@ -30,6 +30,12 @@ pub(crate) struct User {
     to_server: VecDeque<bytes::Bytes>,
     to_client: VecDeque<bytes::Bytes>,
     to_session: VecDeque<Signal>,
+    /// Whether nothing gets through between client and session, though one of them may not know.
+    is_cut: bool,
+    /// How many connections have been made.
+    connections: u64,
+    /// How many of the next attempts at a connection fail.
+    pub(crate) unreachable: u64,
     pub(crate) quit: bool,
 }
 
@@ -47,6 +53,16 @@ pub(crate) enum Way {
     Server(usize),
     Client(usize),
     Session(usize),
+}
+
+/// Who notices that a connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Noticed {
+    ByBoth,
+    /// The session lives on, until its client is back or its time is up.
+    ByClient,
+    /// The client takes the server for alive, until it misses its answers.
+    ByServer,
 }
 
 impl Relay {
@@ -96,11 +112,28 @@ impl Relay {
         let this = &mut self.users[user];
         match output {
             Output::Connect => {
+                if let Some(left) = this.unreachable.checked_sub(1) {
+                    this.unreachable = left;
+                    let failure = client::Failure::new(client::ErrorCode::Unreachable, "the test wants it so");
+                    return Some(Input::NotConnected(failure));
+                }
+                // One that does not know that its client is gone.
+                self.session_input(user, session::Input::End(protocol::ServerError::Replaced));
+                let this = &mut self.users[user];
+                this.is_cut = false;
+                this.connections += 1;
                 this.session = Some(Session::new(this.key.public(), server_name(), patience(), now));
                 let negotiated = Negotiated { group: "test".into(), suite: "test".into() };
                 return Some(Input::Connected { negotiated });
             }
+            Output::Send(_) if this.is_cut => {}
             Output::Send(frame) => this.to_server.push_back(frame),
+            Output::Disconnect | Output::Abandon if this.is_cut => {}
+            Output::Abandon => {
+                this.cut();
+                self.session_input(user, session::Input::Lost);
+                self.users[user].session = None;
+            }
             Output::Disconnect => {
                 // What is on its way still arrives, as it does on a connection that is closed in order.
                 while self.take_on(Way::Server(user)) {}
@@ -117,6 +150,17 @@ impl Relay {
             Output::LookUpPin(peer, _) => return Some(Input::Pin(this.pins.get(&peer).cloned())),
             Output::StorePin(member) => {
                 this.pins.insert(member.user, Pin { key: member.key, verified: false });
+            }
+            Output::MarkVerified(member) => {
+                let pin = this.pins.get_mut(&member.user).filter(|pin| pin.key == member.key);
+                let changed = client::Failure::new(client::ErrorCode::KeyChanged, "the test wants it so");
+                let result = pin.map(|pin| pin.verified = true).ok_or(changed);
+                return Some(Input::Marked(member.user, result));
+            }
+            Output::ForgetPin(peer, _) => {
+                let none = client::Failure::new(client::ErrorCode::BadName, "the test wants it so");
+                let result = this.pins.remove(&peer).map(drop).ok_or(none);
+                return Some(Input::Forgotten(peer, result));
             }
             Output::Event(event) => this.events.push(event),
             Output::Quit(_) => this.quit = true,
@@ -141,6 +185,7 @@ impl Relay {
     fn carry_out_for_session(&mut self, user: usize, output: session::Output) -> Option<session::Input> {
         use session::{Input, Output};
         match output {
+            Output::Send(_) if self.users[user].is_cut => {}
             Output::Send(frame) => self.users[user].to_client.push_back(frame),
             Output::LookUp(name) => return Some(Input::Registered(Some(self.registered.get(&name).copied()))),
             Output::Register(_) => {}
@@ -161,11 +206,16 @@ impl Relay {
                 }
             }
             Output::Disconnect => {
+                let connection = self.users[user].connections;
                 while self.take_on(Way::Client(user)) {}
                 let this = &mut self.users[user];
+                if this.connections != connection {
+                    // The client has come back at the word that this one ends.
+                    return None;
+                }
                 this.session = None;
                 this.to_session.clear();
-                if !this.quit {
+                if !this.quit && !this.is_cut {
                     self.input(user, client::Input::Lost);
                 }
             }
@@ -225,6 +275,24 @@ impl Relay {
         self.users[user].to_client.pop_front().expect("a frame on its way");
     }
 
+    /// Cuts a user's connection, and what is on its way with it.
+    pub(crate) fn cut(&mut self, user: usize, noticed: Noticed) {
+        self.users[user].cut();
+        if noticed != Noticed::ByClient {
+            self.session_input(user, session::Input::Lost);
+        }
+        if noticed != Noticed::ByServer && !self.users[user].quit {
+            self.input(user, client::Input::Lost);
+        }
+    }
+
+    /// Ends all sessions, as a server does that stops.
+    pub(crate) fn stops(&mut self) {
+        for user in 0..self.users.len() {
+            self.session_input(user, session::Input::End(protocol::ServerError::ShuttingDown));
+        }
+    }
+
     /// Lets everything on its way arrive.
     pub(crate) fn settle(&mut self) {
         while let Some(way) = self.ways().first().copied() {
@@ -262,6 +330,12 @@ impl Relay {
 }
 
 impl User {
+    fn cut(&mut self) {
+        self.is_cut = true;
+        self.to_server.clear();
+        self.to_client.clear();
+    }
+
     fn new(name: &str, seed: u64) -> Self {
         let name: UserName = name.parse().expect("a name");
         let key = Arc::new(UserKey::from_seed(&[seed as u8; 32]));
@@ -279,6 +353,9 @@ impl User {
             to_server: VecDeque::new(),
             to_client: VecDeque::new(),
             to_session: VecDeque::new(),
+            is_cut: false,
+            connections: 0,
+            unreachable: 0,
             quit: false,
         }
     }

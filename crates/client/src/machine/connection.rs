@@ -1,0 +1,253 @@
+//! The connection to the server: made for a log-in, watched, lost, and made again.
+
+use std::time::{Duration, Instant};
+
+use e2e::{Own, Rng};
+use protocol::{ServerName, ToServer};
+
+use super::{Client, Leaving, Output, Phase, State, Timer, send};
+use crate::{Ending, ErrorCode, Event, Failure};
+
+/// For the server's answer to a log-in.
+const LOG_IN: Duration = Duration::from_secs(15);
+/// Between two pings: the server answers each, and takes a client for gone that has sent nothing for long.
+const PING: Duration = Duration::from_secs(6);
+/// From a ping to any frame of the server's, without which the connection counts as dead.
+const DEAD: Duration = Duration::from_secs(8);
+/// From the first attempt that failed to the next; each further wait is twice as long as the one before.
+const RETRY: Duration = Duration::from_secs(1);
+/// The longest of these waits. All are shortened or lengthened by up to a quarter at random.
+const MAX_RETRY: Duration = Duration::from_secs(30);
+/// After the word that the server stops, at least and at most: not all of its clients may come at once when it is back.
+const RESTART_AT_LEAST: Duration = Duration::from_millis(500);
+const RESTART_AT_MOST: Duration = Duration::from_secs(3);
+/// Online, until attempts that failed no longer count: a server that lets in and drops at once is not hammered.
+const STABLE: Duration = Duration::from_secs(10);
+
+/// What a connection is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The first log-in. If it fails so does the client: its user may have to mend what it was given.
+    LogIn,
+    /// The log-in after a `/leave`, which worked before and so is tried again.
+    ComeBack,
+    /// To be online again, until it works or the user leaves.
+    Reconnect,
+}
+
+/// The attempts at a connection that failed, or did not hold.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    failed: u32,
+}
+
+impl Attempts {
+    /// How long to wait before the next attempt. `first_wait`: for the first one, which is not owed to a failure.
+    fn next(&mut self, first_wait: Duration, rng: Rng<'_>) -> Duration {
+        let failed = self.failed;
+        self.failed = failed.saturating_add(1);
+        let Some(doubled) = failed.checked_sub(1) else {
+            return first_wait;
+        };
+        let wait = RETRY.saturating_mul(2u32.saturating_pow(doubled)).min(MAX_RETRY);
+        let part = wait.checked_div(4).unwrap_or_default();
+        between(wait.saturating_sub(part), wait.saturating_add(part), rng)
+    }
+}
+
+impl Client {
+    pub(super) fn connect(&mut self, purpose: Purpose, out: &mut Vec<Output>) {
+        if purpose != Purpose::Reconnect {
+            out.push(Output::Event(Event::Connecting));
+        }
+        self.phase = Phase::Connecting { purpose };
+        out.push(Output::Connect);
+    }
+
+    pub(super) fn connected(&mut self, negotiated: identity::Negotiated, now: Instant, out: &mut Vec<Output>) {
+        let Phase::Connecting { purpose } = self.phase else {
+            return;
+        };
+        if purpose != Purpose::Reconnect {
+            out.push(Output::Event(Event::Connected));
+        }
+        self.phase = Phase::LoggingIn { purpose, negotiated, claimed: None };
+        self.timers.start_after(Timer::LogIn, now, LOG_IN);
+        send(out, &ToServer::Login(self.user.clone()));
+    }
+
+    pub(super) fn not_connected(&mut self, failure: Failure, now: Instant, out: &mut Vec<Output>) {
+        match self.phase {
+            Phase::Connecting { .. } if failure.code == ErrorCode::Unreachable => {
+                self.lost(&failure.message, Duration::ZERO, now, out);
+            }
+            Phase::Connecting { .. } => self.fail(failure, out),
+            _ => {}
+        }
+    }
+
+    pub(super) fn server_name_checked(&mut self, checked: Result<(), Failure>, now: Instant, out: &mut Vec<Output>) {
+        let Phase::LoggingIn { negotiated, claimed: Some(server), .. } = &self.phase else {
+            return;
+        };
+        if let Err(failure) = checked.and_then(|()| self.is_as_before(server)) {
+            return self.fail(failure, out);
+        }
+        // Whoever was told of a log-off, by a /leave whose way back took long, is told of a log-in.
+        out.push(Output::Event(match self.logged_in_to {
+            Some(_) => Event::Reconnected,
+            None => Event::LoggedIn {
+                user: self.user.to_string(),
+                server: server.to_string(),
+                group: negotiated.group.clone(),
+                suite: negotiated.suite.clone(),
+            },
+        }));
+        self.logged_in_to = Some(server.clone());
+        let own = Own::new(self.user.clone(), server.clone(), self.key.clone());
+        self.phase = Phase::Online { own, state: State::Free, leaving: None };
+        self.timers.stop(Timer::LogIn);
+        self.timers.start_after(Timer::Ping, now, PING);
+        self.timers.start_after(Timer::Stable, now, STABLE);
+        // What follows a /leave among them waits for the log-in after it.
+        self.do_what_waited(now, out);
+    }
+
+    /// Pins and safety numbers are of people on one server, so it keeps its name while the user is logged in.
+    fn is_as_before(&self, server: &ServerName) -> Result<(), Failure> {
+        match &self.logged_in_to {
+            Some(before) if before != server => {
+                let message = format!("the server called itself {before} before, and now {server}; ask its operator");
+                Err(Failure::new(ErrorCode::UntrustedServer, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the connection was lost and the client is on its way back, so that commands are not kept for the log-in.
+    pub(super) fn is_reconnecting(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Waiting
+                | Phase::Connecting { purpose: Purpose::Reconnect }
+                | Phase::LoggingIn { purpose: Purpose::Reconnect, .. }
+        )
+    }
+
+    /// Something came from the server: it is there.
+    pub(super) fn heard(&mut self) {
+        self.timers.stop(Timer::Dead);
+    }
+
+    pub(super) fn ping(&mut self, now: Instant, out: &mut Vec<Output>) {
+        send(out, &ToServer::Ping);
+        self.timers.start_after(Timer::Ping, now, PING);
+        // Counted from the ping, not from the last frame: a process that was held up asks before it judges.
+        if !self.timers.is_running(Timer::Dead) {
+            self.timers.start_after(Timer::Dead, now, DEAD);
+        }
+    }
+
+    /// The connection is gone, for a reason that the network may have.
+    pub(super) fn cut(&mut self, what: &str, now: Instant, out: &mut Vec<Output>) {
+        self.lost(&format!("{what}; if that happens again, check the network"), Duration::ZERO, now, out);
+    }
+
+    /// How long to wait for a server that stops, if nothing else says so.
+    pub(super) fn wait_for_restart(&mut self) -> Duration {
+        between(RESTART_AT_LEAST, RESTART_AT_MOST, &mut *self.rng)
+    }
+
+    /// The connection is gone, or could not be made, and may come back: `why`, for people, and how long to wait unless
+    /// an attempt failed before.
+    pub(super) fn lost(&mut self, why: &str, first_wait: Duration, now: Instant, out: &mut Vec<Output>) {
+        let why = Failure::new(ErrorCode::Unreachable, why);
+        match &self.phase {
+            Phase::Idle | Phase::Waiting | Phase::Ended => return,
+            Phase::Connecting { purpose: Purpose::LogIn } | Phase::LoggingIn { purpose: Purpose::LogIn, .. } => {
+                return self.fail(why, out);
+            }
+            // It was to end anyway, to come back or not.
+            Phase::Online { leaving: Some(_), .. } => {
+                self.end_chat(Ending::Lost, None, out);
+                return self.log_off(out);
+            }
+            Phase::Online { .. } => out.push(Output::Event(why.into())),
+            Phase::Connecting { purpose } | Phase::LoggingIn { purpose, .. } => {
+                // Told once, not for each attempt.
+                if *purpose == Purpose::ComeBack {
+                    out.push(Output::Event(why.into()));
+                }
+                // An attempt that the user asked for has failed no less.
+                self.attempts.failed = self.attempts.failed.max(1);
+            }
+        }
+        self.end_chat(Ending::Lost, None, out);
+        self.timers.stop_all();
+        self.lists_asked = 0;
+        let wait = self.attempts.next(first_wait, &mut *self.rng);
+        let in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        out.extend([Output::Abandon, Output::Event(Event::Reconnecting { in_ms })]);
+        if wait.is_zero() {
+            self.connect(Purpose::Reconnect, out);
+        } else {
+            self.phase = Phase::Waiting;
+            self.timers.start_after(Timer::Reconnect, now, wait);
+        }
+        // Of a way back after a /leave, which has turned out to be long.
+        self.do_what_waited(now, out);
+    }
+
+    fn do_what_waited(&mut self, now: Instant, out: &mut Vec<Output>) {
+        for command in std::mem::take(&mut self.early) {
+            self.command(command, now, out);
+        }
+    }
+
+    /// Ends the client: it cannot go on.
+    pub(super) fn fail(&mut self, failure: Failure, out: &mut Vec<Output>) {
+        if !matches!(self.phase, Phase::Ended) {
+            self.end_chat(Ending::Lost, None, out);
+            self.end([Output::Disconnect, Output::Quit(Some(failure))], out);
+        }
+    }
+
+    /// Ends the client, which is not online, because the user wants it.
+    pub(super) fn give_up(&mut self, out: &mut Vec<Output>) {
+        self.end([Output::Abandon, Output::Quit(None)], out);
+    }
+
+    fn end(&mut self, last: [Output; 2], out: &mut Vec<Output>) {
+        if self.logged_in_to.take().is_some() {
+            out.push(Output::Event(Event::LoggedOut));
+        }
+        self.timers.stop_all();
+        self.phase = Phase::Ended;
+        out.extend(last);
+    }
+
+    /// Logs off and ends, or comes back, as the user wanted.
+    pub(super) fn log_off(&mut self, out: &mut Vec<Output>) {
+        let Phase::Online { leaving, .. } = &self.phase else {
+            return;
+        };
+        let comes_back = *leaving == Some(Leaving::ToComeBack);
+        self.timers.stop_all();
+        self.lists_asked = 0;
+        self.logged_in_to = None;
+        send(out, &ToServer::Exit);
+        out.extend([Output::Disconnect, Output::Event(Event::LoggedOut)]);
+        if comes_back {
+            self.connect(Purpose::ComeBack, out);
+        } else {
+            self.phase = Phase::Ended;
+            out.push(Output::Quit(None));
+        }
+    }
+}
+
+/// A time from `least` to `most`, to the millisecond.
+fn between(least: Duration, most: Duration, rng: Rng<'_>) -> Duration {
+    let span = u64::try_from(most.saturating_sub(least).as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+    least.saturating_add(Duration::from_millis(rng.next_u64().checked_rem(span).unwrap_or(0)))
+}
