@@ -28,36 +28,24 @@ pub(crate) struct Composer {
     view: Cell<View>,
 }
 
-/// What a key does to a text. A line is what stands between two line ends, a row is a part of it as it is drawn.
+/// What a key does, by clusters and words. A line is what stands between two line ends; a row is what is drawn of it in
+/// one row of the screen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Edit {
-    /// A cluster back.
     Left,
-    /// A cluster on.
     Right,
-    /// To the start of this word, or of the one before.
     WordLeft,
-    /// To the end of this word, or of the next.
     WordRight,
-    /// To the start of the line.
     LineStart,
-    /// To the end of the line.
     LineEnd,
-    /// A row up.
     Up,
-    /// A row down.
     Down,
-    /// Takes out the cluster before the cursor.
     Backspace,
-    /// Takes out the cluster after the cursor.
     Delete,
     /// Takes out what [`Edit::WordLeft`] goes over.
     DeleteWord,
-    /// Takes out what [`Edit::LineStart`] goes over.
     DeleteToLineStart,
-    /// Takes out what [`Edit::LineEnd`] goes over.
     DeleteToLineEnd,
-    /// A line end at the cursor, where there may be many lines.
     Newline,
 }
 
@@ -96,7 +84,7 @@ impl Composer {
         Self::new(limit, Kind::Line)
     }
 
-    /// One line, at most `limit` bytes, of which only the number of clusters is seen.
+    /// One line, at most `limit` bytes, of which only the number of clusters is seen; line ends are dropped.
     pub(crate) fn secret(limit: usize) -> Self {
         Self::new(limit, Kind::Secret)
     }
@@ -221,16 +209,14 @@ impl Composer {
     fn draw_line(&self, area: Rect, buffer: &mut Buffer, style: Style) -> usize {
         let room = room(area.width);
         let mut first = self.view.get().first.min(self.cursor);
-        let (mut before, mut whole) = (0usize, self.columns(0..self.text.len(), room));
-        let mut to_cursor = self.columns(0..self.cursor, room);
+        let (mut to_cursor, mut whole) = (self.columns(0..self.cursor, room), self.columns(0..self.text.len(), room));
         for (start, cluster) in self.text.grapheme_indices(true) {
             if start >= first && to_cursor <= room || whole <= room {
-                first = start.min(self.cursor);
+                first = start;
                 break;
             }
             let wide = self.wide(cluster, room);
             (whole, to_cursor) = (whole.saturating_sub(wide), to_cursor.saturating_sub(wide));
-            before = before.saturating_add(wide);
         }
         self.view.set(View { room: Some(room), first });
         self.draw_clusters(first..self.text.len(), Rect { height: 1, ..area }, buffer, style);
@@ -251,11 +237,11 @@ impl Composer {
         }
     }
 
-    /// The rows of the text in `room` columns. One space at a row's end may be beyond, in the column that is kept for the
-    /// cursor. The last row, and each before a line end, has room for the cursor after it.
+    /// The rows of the text in `room` columns. One space at a row's end may be beyond, in the column that is kept for
+    /// the cursor. The last row, and each before a line end, has room for the cursor after it.
     fn rows(&self, room: usize) -> Vec<Range<usize>> {
         let mut rows = Vec::new();
-        // Where the row and the cluster start; what the row takes; where its last word starts, and the columns before that.
+        // As in the wrapping of what is only shown, but here each byte must have its place.
         let (mut start, mut place, mut used, mut word) = (0usize, 0usize, 0usize, None);
         for cluster in self.text.graphemes(true) {
             let after = place.saturating_add(cluster.len());
@@ -396,7 +382,12 @@ impl Composer {
         while let Some(c) = rest.next() {
             match c {
                 '\r' if rest.peek() == Some(&'\n') => {}
-                '\r' | '\n' => accepted.push(if self.kind == Kind::Lines { '\n' } else { ' ' }),
+                '\r' | '\n' => match self.kind {
+                    Kind::Lines => accepted.push('\n'),
+                    Kind::Line => accepted.push(' '),
+                    // What a password is copied from often has a line end after it.
+                    Kind::Secret => {}
+                },
                 c if c == '\t' || !c.is_control() => accepted.push(c),
                 _ => {}
             }
@@ -428,4 +419,423 @@ fn over_word<'a>(clusters: impl Iterator<Item = &'a str>) -> usize {
         passed = passed.saturating_add(cluster.len());
     }
     passed
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "a test may panic")]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
+
+    const LIMIT: usize = 16_384;
+    const EDITS: [Edit; 14] = [
+        Edit::Left,
+        Edit::Right,
+        Edit::WordLeft,
+        Edit::WordRight,
+        Edit::LineStart,
+        Edit::LineEnd,
+        Edit::Up,
+        Edit::Down,
+        Edit::Backspace,
+        Edit::Delete,
+        Edit::DeleteWord,
+        Edit::DeleteToLineStart,
+        Edit::DeleteToLineEnd,
+        Edit::Newline,
+    ];
+
+    fn typed(mut composer: Composer, text: &str) -> Composer {
+        composer.insert(text).unwrap();
+        composer
+    }
+
+    fn edited(composer: &mut Composer, edits: &[Edit]) -> bool {
+        edits.iter().all(|edit| composer.edit(*edit))
+    }
+
+    /// The rows as drawn, a "_" for what a wide cluster covers, and a "|" before the cell that has the cursor.
+    fn drawn(composer: &Composer, columns: u16, rows: u16) -> Vec<String> {
+        let area = Rect::new(3, 2, columns, rows);
+        let mut buffer = Buffer::empty(area);
+        let cursor = composer.draw(area, &mut buffer, Style::new());
+        assert!(area.contains(cursor));
+        area.rows()
+            .map(|row| {
+                let cells = row.positions().map(|place| {
+                    let symbol = buffer[place].symbol().replace('\u{a0}', "_");
+                    if place == cursor { format!("|{symbol}") } else { symbol }
+                });
+                cells.collect::<String>().trim_end().to_owned()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn typing_and_taking() {
+        let mut composer = typed(typed(Composer::lines(LIMIT), "hello"), " wörld");
+        assert!(edited(&mut composer, &[Edit::WordLeft, Edit::Backspace, Edit::Newline]));
+        assert_eq!(composer.text(), "hello\nwörld");
+        assert_eq!(drawn(&composer, 10, 2), ["hello", "|wörld"]);
+        assert_eq!(*composer.take(), "hello\nwörld");
+        assert!(composer.is_empty());
+        assert_eq!(drawn(&composer, 10, 1), ["|"]);
+        assert_eq!(composer.height(10), 1);
+        assert!(EDITS.iter().all(|edit| *edit == Edit::Newline || !composer.edit(*edit)), "nothing there to edit");
+        composer.set("other");
+        assert_eq!(drawn(&composer, 10, 1), ["other|"]);
+    }
+
+    #[test]
+    fn control_characters_do_not_come_in() {
+        assert_eq!(typed(Composer::lines(LIMIT), "a\r\nb\rc\nd\te\x1b[2J\u{9b}\0").text(), "a\nb\nc\nd\te[2J");
+        assert_eq!(typed(Composer::line(LIMIT), "a\r\nb\tc").text(), "a b\tc");
+        assert_eq!(typed(Composer::secret(LIMIT), "pass word\r\n").text(), "pass word");
+        assert!(!typed(Composer::line(LIMIT), "a").edit(Edit::Newline));
+        let hidden = typed(Composer::lines(LIMIT), "a\u{202e}b\u{1b}");
+        assert_eq!(drawn(&hidden, 8, 1), ["ab|"], "what has a direction of its own is not drawn");
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_inserted() {
+        let mut composer = typed(Composer::lines(4), "abc");
+        assert_eq!(composer.insert("déf"), Err(TooLong { over: 3 }));
+        assert_eq!(composer.insert("é"), Err(TooLong { over: 1 }));
+        assert_eq!(composer.text(), "abc");
+        composer.insert("d").unwrap();
+        assert!(!composer.edit(Edit::Newline));
+        composer.set("abc👩‍💻");
+        assert_eq!(composer.text(), "abc");
+        assert_eq!(TooLong { over: 3 }.to_string(), "too long by 3 bytes; nothing was inserted");
+    }
+
+    #[test]
+    fn clusters_are_whole() {
+        let mut composer = typed(Composer::lines(LIMIT), "e\u{301}👩‍👩‍👧‍👦🇩🇪");
+        assert_eq!(drawn(&composer, 20, 1), ["e\u{301}👩‍👩‍👧‍👦_______🇩🇪___|"]);
+        assert!(edited(&mut composer, &[Edit::Left, Edit::Backspace]));
+        assert_eq!(composer.text(), "e\u{301}🇩🇪");
+        assert!(edited(&mut composer, &[Edit::Left, Edit::Delete, Edit::Delete]));
+        assert!(composer.is_empty());
+
+        composer.set("\u{301}");
+        composer.edit(Edit::Left);
+        composer.insert("e").unwrap();
+        assert_eq!(drawn(&composer, 20, 1), ["e\u{301}|"], "the cursor does not stay in the cluster that came to be");
+        composer.set("🇩x🇪");
+        assert!(edited(&mut composer, &[Edit::Left, Edit::Backspace]));
+        assert!(!composer.edit(Edit::Right));
+    }
+
+    #[test]
+    fn rows_have_room_for_the_cursor() {
+        let mut composer = typed(Composer::lines(LIMIT), "hello");
+        assert_eq!((composer.height(6), composer.height(5)), (1, 2));
+        assert_eq!(drawn(&composer, 6, 2), ["hello|", ""]);
+        composer.insert(" ").unwrap();
+        assert_eq!(composer.height(6), 2);
+        assert_eq!(drawn(&composer, 6, 2), ["hello", "|"]);
+        composer.insert("world").unwrap();
+        assert_eq!(drawn(&composer, 6, 2), ["hello", "world|"]);
+        assert!(edited(&mut composer, &[Edit::WordLeft, Edit::Left]));
+        assert_eq!(drawn(&composer, 6, 2), ["hello|", "world"]);
+        composer.set("hello \nx");
+        assert_eq!(drawn(&composer, 6, 3), ["hello", "", "x|"]);
+        composer.set("日本語\n\n");
+        assert_eq!(drawn(&composer, 6, 4), ["日_本_", "語_", "", "|"]);
+        for columns in 0..4 {
+            assert!(composer.height(columns) >= 4, "narrower than a cluster");
+            drawn(&composer, columns.max(1), 3);
+        }
+        assert_eq!(composer.draw(Rect::new(7, 7, 0, 0), &mut Buffer::default(), Style::new()), Position::new(7, 7));
+        assert_eq!(Composer::lines(LIMIT).height(0), 1);
+    }
+
+    #[test]
+    fn up_and_down_keep_to_a_column() {
+        let mut composer = typed(Composer::lines(LIMIT), "one two three\nx\nfour");
+        assert_eq!(drawn(&composer, 9, 4), ["one two", "three", "x", "four|"]);
+        assert!(composer.edit(Edit::Up));
+        assert_eq!(drawn(&composer, 9, 4), ["one two", "three", "x|", "four"]);
+        assert!(composer.edit(Edit::Up));
+        assert_eq!(drawn(&composer, 9, 4), ["one two", "thre|e", "x", "four"]);
+        assert!(composer.edit(Edit::Up));
+        assert_eq!(drawn(&composer, 9, 4), ["one |two", "three", "x", "four"]);
+        assert!(!composer.edit(Edit::Up), "the first row has none above it");
+        assert!(edited(&mut composer, &[Edit::Down, Edit::Down, Edit::Down]));
+        assert_eq!(drawn(&composer, 9, 4), ["one two", "three", "x", "four|"]);
+        assert!(!composer.edit(Edit::Down));
+        let mut line = typed(Composer::line(LIMIT), "one two three");
+        assert_eq!(drawn(&line, 5, 1), ["hree|"]);
+        assert!(!line.edit(Edit::Up) && !line.edit(Edit::Down));
+        let mut never_drawn = typed(Composer::lines(LIMIT), "ab\ncd");
+        assert!(never_drawn.edit(Edit::Up) && never_drawn.edit(Edit::Backspace));
+        assert_eq!(never_drawn.text(), "a\ncd");
+    }
+
+    #[test]
+    fn words_and_lines() {
+        let mut composer = typed(Composer::lines(LIMIT), "one, e\u{301}te\u{301} ...\nlast");
+        assert!(edited(&mut composer, &[Edit::LineStart, Edit::DeleteWord]));
+        assert_eq!(composer.text(), "one, last");
+        assert!(edited(&mut composer, &[Edit::WordLeft, Edit::WordRight, Edit::DeleteToLineEnd]));
+        assert!(!composer.edit(Edit::DeleteToLineEnd));
+        assert_eq!(composer.text(), "one");
+        assert!(composer.edit(Edit::Newline) && !composer.edit(Edit::LineStart), "it is there already");
+        composer.insert("two").unwrap();
+        assert!(composer.edit(Edit::DeleteToLineStart));
+        assert_eq!(composer.text(), "one\n");
+    }
+
+    #[test]
+    fn what_is_too_large_is_shown_around_the_cursor() {
+        let mut composer = typed(Composer::lines(LIMIT), "1\n2\n3\n4");
+        assert_eq!(drawn(&composer, 4, 2), ["3", "4|"]);
+        assert!(edited(&mut composer, &[Edit::Up, Edit::Up]));
+        assert_eq!(drawn(&composer, 4, 2), ["2|", "3"]);
+        assert!(composer.edit(Edit::Down));
+        assert_eq!(drawn(&composer, 4, 2), ["2", "3|"], "no further than it must");
+        composer.set("1");
+        assert_eq!(drawn(&composer, 4, 2), ["1|", ""]);
+
+        let mut line = typed(Composer::line(LIMIT), "abcdefgh");
+        assert_eq!(drawn(&line, 5, 1), ["efgh|"]);
+        assert!(edited(&mut line, &[Edit::Left; 6]));
+        assert_eq!(drawn(&line, 5, 1), ["|cdefg"]);
+        assert!(edited(&mut line, &[Edit::Right; 2]));
+        assert_eq!(drawn(&line, 5, 1), ["cd|efg"]);
+        assert!(edited(&mut line, &[Edit::DeleteToLineEnd]));
+        assert_eq!(drawn(&line, 5, 1), ["abcd|"]);
+        line.set("ab日本");
+        assert_eq!(drawn(&line, 5, 1), ["日_本_|"]);
+    }
+
+    #[test]
+    fn a_secret_shows_only_its_length() {
+        let mut composer = typed(Composer::secret(LIMIT), "pä ss日");
+        assert_eq!(drawn(&composer, 9, 1), ["******|"]);
+        assert!(edited(&mut composer, &[Edit::WordLeft, Edit::Right]));
+        assert_eq!(drawn(&composer, 9, 1), ["*|*****"]);
+        assert!(composer.edit(Edit::WordRight));
+        assert_eq!(drawn(&composer, 4, 1), ["***|"], "words are not seen");
+        assert_eq!(format!("{composer:?}"), "Composer { kind: Secret, limit: 16384, .. }");
+        let message = typed(Composer::lines(LIMIT), "between us");
+        assert_eq!(format!("{message:?}"), "Composer { kind: Lines, limit: 16384, .. }");
+    }
+
+    #[test]
+    fn typing_in_the_longest_message_takes_a_moment() {
+        for unit in ["word ", "x", "日", "e\u{301}", "👩‍", "🇩🇪", "\u{301}", "क्", "\n", "ж"] {
+            let mut composer = Composer::lines(LIMIT);
+            let paste = unit.repeat((LIMIT - 2).div_euclid(unit.len()));
+            composer.insert(&paste).unwrap();
+            assert_eq!(composer.text(), paste);
+            let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 8));
+            let start = timer();
+            for edit in [Edit::Left, Edit::Up, Edit::Backspace, Edit::Up, Edit::WordLeft].repeat(2) {
+                composer.edit(edit);
+                composer.insert("é").unwrap();
+                composer.edit(Edit::Backspace);
+                composer.height(80);
+                composer.draw(buffer.area, &mut buffer, Style::new());
+            }
+            assert!(start.elapsed() < Duration::from_secs(2), "{:?} for {unit:?}", start.elapsed());
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test measures")]
+    fn timer() -> Instant {
+        Instant::now()
+    }
+
+    /// The same editor, without a thought for time: clusters before the cursor, and after it.
+    #[derive(Debug, Default)]
+    struct Model {
+        before: Vec<String>,
+        after: Vec<String>,
+    }
+
+    impl Model {
+        fn text(&self) -> String {
+            self.before.concat() + &self.after.concat()
+        }
+
+        /// Divides the text anew; the cursor stands at the first border that is not before it.
+        fn divide(&mut self) {
+            let (place, text) = (self.before.concat().len(), self.text());
+            let mut clusters = text.graphemes(true).map(str::to_owned).collect::<std::collections::VecDeque<_>>();
+            self.before.clear();
+            while self.before.concat().len() < place {
+                self.before.extend(clusters.pop_front());
+            }
+            self.after = clusters.into();
+        }
+
+        fn insert(&mut self, text: &str) {
+            self.before.push(text.to_owned());
+            self.divide();
+        }
+
+        fn left(&mut self, goes: impl Fn(&str) -> bool) {
+            while self.before.last().is_some_and(|cluster| goes(cluster)) {
+                self.after.insert(0, self.before.pop().unwrap());
+            }
+        }
+
+        fn right(&mut self, goes: impl Fn(&str) -> bool) {
+            while self.after.first().is_some_and(|cluster| goes(cluster)) {
+                self.before.push(self.after.remove(0));
+            }
+        }
+
+        fn edit(&mut self, edit: Edit) {
+            let is_word = |cluster: &str| cluster.chars().next().is_some_and(|c| c.is_alphanumeric() || c == '_');
+            let count = self.before.len();
+            match edit {
+                Edit::Left | Edit::Backspace => self.after.splice(0..0, self.before.pop()).for_each(drop),
+                Edit::Right | Edit::Delete if self.after.is_empty() => {}
+                Edit::Right => self.before.push(self.after.remove(0)),
+                Edit::Delete => drop(self.after.remove(0)),
+                Edit::WordLeft | Edit::DeleteWord => {
+                    self.left(|cluster| !is_word(cluster));
+                    self.left(is_word);
+                }
+                Edit::WordRight => {
+                    self.right(|cluster| !is_word(cluster));
+                    self.right(is_word);
+                }
+                Edit::LineStart | Edit::DeleteToLineStart => self.left(|cluster| cluster != "\n"),
+                Edit::LineEnd | Edit::DeleteToLineEnd => self.right(|cluster| cluster != "\n"),
+                Edit::Newline => self.before.push("\n".to_owned()),
+                Edit::Up | Edit::Down => panic!("rows are not modelled"),
+            }
+            match edit {
+                Edit::Backspace | Edit::DeleteWord | Edit::DeleteToLineStart => {
+                    self.after.drain(..count - self.before.len());
+                }
+                Edit::DeleteToLineEnd => self.before.truncate(count),
+                _ => {}
+            }
+            self.divide();
+        }
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Result<Edit, String>>> {
+        let parts = [
+            "word",
+            " ",
+            "  ",
+            "\t",
+            "\n",
+            "_x1",
+            ", ",
+            "日本",
+            "e\u{301}",
+            "\u{301}",
+            "👩‍💻",
+            "👩‍👩‍👧‍👦",
+            "\u{200d}",
+            "👩",
+            "🇩🇪",
+            "🇩",
+            "👍",
+            "🏽",
+            "שלום",
+            "क्ष",
+            "क्",
+            "\u{202e}",
+            "\u{200b}",
+            "한",
+            "\u{1161}",
+            "கா",
+            "ｶﾞ",
+            "a long line of words",
+        ];
+        let text = prop_oneof![9 => select(parts.to_vec()).prop_map(str::to_owned), 1 => any::<String>()];
+        vec(prop_oneof![2 => select(EDITS.to_vec()).prop_map(Ok), 1 => text.prop_map(Err)], 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn it_edits_as_the_model(steps in steps(), columns in 1u16..30, height in 1u16..5) {
+            let (mut composer, mut model) = (Composer::lines(LIMIT), Model::default());
+            for step in steps {
+                let (text, cursor) = (composer.text().to_owned(), composer.cursor);
+                let tall = Rect::new(5, 0, columns, composer.height(columns));
+                let at = composer.draw(tall, &mut Buffer::empty(tall), Style::new());
+                let changed = match &step {
+                    Ok(edit) => composer.edit(*edit),
+                    Err(text) => composer.insert(text).is_ok(),
+                };
+                prop_assert!(changed || (composer.text(), composer.cursor) == (&text, cursor));
+                prop_assert!(composer.text().is_char_boundary(composer.cursor));
+                match step {
+                    Ok(edit @ (Edit::Up | Edit::Down)) => {
+                        let to = composer.draw(tall, &mut Buffer::empty(tall), Style::new());
+                        let end = if edit == Edit::Up { tall.top() } else { tall.bottom() - 1 };
+                        prop_assert_eq!(changed, at.y != end);
+                        prop_assert_eq!(at.y.abs_diff(to.y), u16::from(changed));
+                        prop_assert_eq!(composer.text(), &text);
+                        let (before, after) = text.split_at(composer.cursor);
+                        model = Model { before: vec![before.to_owned()], after: vec![after.to_owned()] };
+                        model.divide();
+                        prop_assert_eq!(model.before.concat().len(), composer.cursor, "a border");
+                    }
+                    Ok(edit) => model.edit(edit),
+                    Err(text) => model.insert(&composer.accepted(&text)),
+                }
+                prop_assert_eq!(composer.text(), model.text());
+                prop_assert_eq!(composer.cursor, model.before.concat().len());
+
+                let area = Rect::new(5, 1, columns, height);
+                let mut buffer = Buffer::empty(Rect::new(0, 0, 40, 10));
+                let at = composer.draw(area, &mut buffer, Style::new());
+                prop_assert!(area.contains(at));
+                for place in buffer.area.positions() {
+                    prop_assert!(area.contains(place) || buffer[place].symbol() == " ");
+                }
+                // The cursor stands right after what stands before it.
+                let before = model.before.last().map_or("", String::as_str);
+                let wide = u16::try_from(text::columns(before)).unwrap();
+                if columns > 9 && wide > 0 && at.x >= area.x + wide {
+                    let mut alone = Buffer::empty(Rect::new(0, 0, wide, 1));
+                    text::draw(&mut alone, 0, 0, wide, before, Style::new());
+                    prop_assert_eq!(buffer[(at.x - wide, at.y)].symbol(), alone[(0, 0)].symbol());
+                }
+            }
+        }
+
+        #[test]
+        fn a_line_is_seen_around_the_cursor(steps in steps(), columns in 1u16..30) {
+            for mut composer in [Composer::line(LIMIT), Composer::secret(LIMIT)] {
+                for step in &steps {
+                    match step {
+                        Ok(edit) => drop(composer.edit(*edit)),
+                        Err(text) => composer.insert(text).unwrap(),
+                    }
+                    let area = Rect::new(5, 1, columns, 1);
+                    let mut buffer = Buffer::empty(Rect::new(0, 0, 40, 3));
+                    let at = composer.draw(area, &mut buffer, Style::new());
+                    prop_assert!(area.contains(at));
+                    prop_assert!(!composer.text().contains('\n'));
+                    let is_secret = composer.kind == Kind::Secret;
+                    for place in buffer.area.positions() {
+                        let symbol = buffer[place].symbol();
+                        prop_assert!(area.contains(place) || symbol == " ");
+                        prop_assert!(!is_secret || symbol == " " || symbol == MASK);
+                    }
+                    let before = composer.part(0..composer.cursor).graphemes(true).next_back().unwrap_or_default();
+                    let wide = u16::try_from(composer.wide(before, 40)).unwrap();
+                    if columns > 9 && wide > 0 && at.x >= area.x + wide && !is_secret {
+                        let mut alone = Buffer::empty(Rect::new(0, 0, wide, 1));
+                        text::draw(&mut alone, 0, 0, wide, before, Style::new());
+                        prop_assert_eq!(buffer[(at.x - wide, at.y)].symbol(), alone[(0, 0)].symbol());
+                    }
+                }
+            }
+        }
+    }
 }

@@ -106,9 +106,12 @@ pub(super) const TABLE: &[Binding] = table![
     People "" A::PageDown, "", "", [NONE K::PageDown, Always];
     People "Esc" A::Back, "take back", "take your request back, or empty the search", [NONE K::Esc, Always];
 
+    People "F3" A::OtherView, "", "to the chat, if there is one", [NONE K::F(3), Always];
+
     Chat "Enter" A::Enter, "send", "send what you typed", [NONE K::Enter, Always];
     Chat "F2" A::Verify, "verify", "make sure who it is: safety number, QR code, comparison", [NONE K::F(2), Always];
     Chat "F4" A::EndChat, "end chat", "say goodbye, and stay online", [NONE K::F(4), Always];
+    Chat "F3" A::OtherView, "people", "to people", [NONE K::F(3), Always];
     Chat "PgUp, PgDn" A::PageUp, "", "look at what was said before, and back", [NONE K::PageUp, Always];
     Chat "" A::PageDown, "", "", [NONE K::PageDown, Always];
     Chat "Ctrl-Home, Ctrl-End" A::Top, "", "to the start of the chat, and to its end", [CTRL K::Home, Always];
@@ -130,7 +133,6 @@ pub(super) const TABLE: &[Binding] = table![
     Help "Esc" A::Back, "back", "back", [NONE K::Esc, Always; NONE K::F(1), Always; NONE K::Char('?'), Always; NONE K::Char('q'), Always; NONE K::Enter, Always];
 
     Everywhere "F1, ?" A::Help, "help", "this help (? when nothing is typed)", [NONE K::F(1), Always; NONE K::Char('?'), NothingTyped];
-    Everywhere "F3" A::OtherView, "people/chat", "between people and chat", [NONE K::F(3), Always];
     Everywhere "F8" A::ToggleBell, "", "bell on or off", [NONE K::F(8), Always];
     Everywhere "F9" A::ToggleNotices, "", "desktop notifications on or off", [NONE K::F(9), Always];
     Everywhere "Ctrl-Q, Ctrl-C" A::Leave, "leave", "say goodbye and end the program; a second time: at once", [CTRL K::Char('q'), Always; CTRL K::Char('c'), Always];

@@ -151,8 +151,14 @@ impl Screen {
                 .as_ref()
                 .filter(|_| self.view == View::Chat)
                 .and_then(|conversation| conversation.last(self.link == Link::Up));
-            let last = last.map_or_else(String::new, |last| format!(" · last message: {last}"));
-            bar(buffer, take_bottom(rest, 1), &format!(" {link}{last}"), style);
+            let words = match last {
+                None => format!(" {link}"),
+                Some(last) => [format!(" {link} · last message: {last}"), format!(" {link} · {last}")]
+                    .into_iter()
+                    .find(|words| text::columns(words) <= usize::from(rest.width))
+                    .unwrap_or_else(|| format!(" {last} · {link}")),
+            };
+            bar(buffer, take_bottom(rest, 1), &words, style);
         }
         if let Some(notice) = &self.notice {
             let style = if notice.is_bad { theme.bad() } else { theme.strong() };
