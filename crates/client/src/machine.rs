@@ -237,10 +237,7 @@ impl Machine for Client {
             Input::Marked(peer, result) => marked(peer, result, out),
             Input::Forgotten(peer, result) => forgotten(peer, result, out),
             Input::Frame(frame) => self.frame(&frame, now, out),
-            Input::Lost if matches!(self.phase, Phase::LoggingIn { .. } | Phase::Online { .. }) => {
-                self.cut("the connection to the server ended", now, out);
-            }
-            // A connection that was ended from here, to come back or not.
+            Input::Lost if self.has_connection() => self.cut("the connection to the server ended", now, out),
             Input::Lost => {}
             Input::Command(command) => self.command(command, now, out),
             Input::Tick => {}

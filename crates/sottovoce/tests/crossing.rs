@@ -502,7 +502,7 @@ async fn mingle(account: Account, mut rng: ChaCha8Rng, people: usize, until: Ins
                     peer = None;
                 }
                 Event::Error { code: ErrorCode::Busy | ErrorCode::NotInChat, .. } => {}
-                Event::Error { code, message } => panic!("{}: {code:?} {message}", account.user),
+                Event::Error { code, message, .. } => panic!("{}: {code:?} {message}", account.user),
                 _ => {}
             }
         }

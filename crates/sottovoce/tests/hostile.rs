@@ -347,7 +347,11 @@ impl Turncoat {
                     Output::LookUpPin(..) => inputs.push_back(Input::Pin(None)),
                     Output::StorePin(_) => {}
                     Output::Event(event) => self.events.push_back(event),
-                    Output::Disconnect | Output::Quit(_) => panic!("{output:?}"),
+                    Output::MarkVerified(_)
+                    | Output::ForgetPin(..)
+                    | Output::Disconnect
+                    | Output::Abandon
+                    | Output::Quit(_) => panic!("{output:?}"),
                 }
             }
         }

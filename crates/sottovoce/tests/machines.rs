@@ -17,7 +17,7 @@ use client::{Event, Input};
 use identity::UserKey;
 use proptest::prelude::*;
 use protocol::Machine as _;
-use relay::{Relay, Way};
+use relay::{Noticed, Relay, Way};
 
 /// An event in short: its name, and what tells it from another of that name.
 fn short(event: &Event) -> Option<String> {
@@ -381,6 +381,94 @@ fn a_lost_connection_is_told_apart_from_a_goodbye() {
 }
 
 #[test]
+fn a_client_whose_connection_is_cut_comes_back_free_and_its_peer_is_free() {
+    for noticed in [Noticed::ByBoth, Noticed::ByClient, Noticed::ByServer] {
+        let mut relay = in_a_chat();
+        relay.types(0, "never to arrive");
+        relay.cut(0, noticed);
+        relay.settle();
+        relay.wait(Duration::from_secs(15));
+        let alice: Vec<_> = relay.news(0).iter().filter_map(short).collect();
+        assert_eq!(alice, ["error unreachable", "chat_closed bob Lost", "reconnecting", "reconnected"], "{noticed:?}");
+        assert_eq!(relay.news(1).iter().filter_map(short).collect::<Vec<_>>(), ["chat_closed alice Lost"]);
+        tell(
+            &mut relay,
+            &[
+                ("alice", "--l", &["alice: users bob"]),
+                ("bob", "--r alice", &["bob: calling alice", "alice: request bob"]),
+                ("alice", "--y", &["alice: chat_started bob pinned", "bob: chat_started alice pinned"]),
+                ("alice", "and again", &["bob: message alice and again"]),
+            ],
+        );
+    }
+}
+
+#[test]
+fn all_come_back_to_a_server_that_was_restarted() {
+    let mut relay = in_a_chat();
+    relay.stops();
+    relay.users[1].unreachable = 4;
+    for user in [0, 1] {
+        let news: Vec<_> = relay.news(user).iter().filter_map(short).collect();
+        // Whose session ends first is told by the other's client, too.
+        assert!(news.iter().any(|event| event.starts_with("chat_closed")), "{news:?}");
+        assert_eq!(news.last().unwrap(), "reconnecting later");
+    }
+    tell(
+        &mut relay,
+        &[
+            ("", "wait 3", &["alice: reconnected", "bob: reconnecting later"]),
+            ("alice", "--l", &["alice: users "]),
+            (
+                "",
+                "wait 20",
+                &["bob: reconnecting later", "bob: reconnecting later", "bob: reconnecting later", "bob: reconnected"],
+            ),
+            ("alice", "--l", &["alice: users bob"]),
+        ],
+    );
+}
+
+#[test]
+fn keys_are_verified_in_a_chat_and_forgotten_outside_of_it() {
+    let mut relay = logged_in(&["alice", "bob", "carol"]);
+    tell(
+        &mut relay,
+        &[
+            ("alice", "/verify", &["alice: error not_in_chat"]),
+            ("alice", "/forget bob", &["alice: error bad_name"]),
+            ("alice", "--r bob", &["alice: calling bob", "bob: request alice"]),
+            ("alice", "/verify", &["alice: error not_in_chat"]),
+            ("bob", "--y", &["alice: chat_started bob new", "bob: chat_started alice new"]),
+            ("alice", "/verify", &["alice: verified bob"]),
+            ("alice", "/forget bob", &["alice: error busy"]),
+            ("alice", "/forget carol", &["alice: error bad_name"]),
+            ("bob", "--ex", &["bob: chat_closed alice Goodbye", "bob: logged_out", "alice: chat_closed bob Goodbye"]),
+        ],
+    );
+    let bob = relay.users[1].name.clone();
+    assert!(relay.users[0].pins[&bob].verified);
+    tell(&mut relay, &[("alice", "/forget bob", &["alice: forgotten bob"])]);
+    assert!(relay.users[0].pins.is_empty());
+}
+
+/// From acceptance to the start the pin has been looked at, or will be; a key let go of then would be used unpinned.
+#[test]
+fn a_key_is_not_forgotten_while_a_chat_with_it_begins() {
+    let mut relay = logged_in(&["alice", "bob"]);
+    relay.types(0, "--r bob");
+    relay.settle();
+    relay.types(1, "--y");
+    relay.types(1, "/forget alice");
+    assert_eq!(relay.news(1).last().and_then(short).unwrap(), "error busy");
+    while relay.take_on(Way::Server(1)) {}
+    while relay.take_on(Way::Session(0)) {}
+    while relay.take_on(Way::Client(0)) {}
+    relay.types(0, "/forget bob");
+    assert_eq!(relay.news(0).last().and_then(short).unwrap(), "error busy");
+}
+
+#[test]
 fn a_recording_replays_to_the_same_outputs_byte_for_byte() {
     let mut relay = in_a_chat();
     for n in 0..60 {
@@ -454,7 +542,7 @@ fn believe(belief: &mut Belief, event: &Event) {
             *belief = Belief::Free;
         }
         Event::Error { code, .. } => assert!(
-            matches!(code, client::ErrorCode::Busy | client::ErrorCode::NotInChat),
+            matches!(code, client::ErrorCode::Busy | client::ErrorCode::NotInChat | client::ErrorCode::Unreachable),
             "honest users never meet {code:?}: {event:?}"
         ),
         _ => {}
@@ -466,6 +554,10 @@ enum Act {
     Type(usize, u8),
     TakeOn(usize),
     Wait(u64),
+    /// Cut a connection; so many attempts at another fail.
+    Cut(usize, Noticed, u64),
+    /// Stop the server, which is back at once.
+    Restart,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -473,14 +565,21 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (0usize..4, 0u8..8).prop_map(|(user, what)| Act::Type(user, what)),
         6 => (0usize..64).prop_map(Act::TakeOn),
         1 => (0u64..70).prop_map(Act::Wait),
+        1 => (0usize..4, noticed(), 0u64..4).prop_map(|(user, noticed, fail)| Act::Cut(user, noticed, fail)),
+        1 => Just(Act::Restart),
     ]
+}
+
+fn noticed() -> impl Strategy<Value = Noticed> {
+    prop_oneof![Just(Noticed::ByBoth), Just(Noticed::ByClient), Just(Noticed::ByServer)]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-    /// Four users do anything at any time, while what they send is on its way in any order that a relay allows. Nobody
-    /// gets into two chats, nobody hears a stranger, and when all is still, two in a chat agree about it.
+    /// Four users do anything at any time, while what they send is on its way in any order that a relay allows, and
+    /// connections are cut on either side. Nobody gets into two chats, nobody hears a stranger, and when all is still,
+    /// all are online, and two in a chat agree about it.
     #[test]
     fn whatever_users_do_nobody_is_stuck_or_in_two_chats(acts in prop::collection::vec(act(), 1..150)) {
         let names = ["alice", "bob", "carol", "dave"];
@@ -514,6 +613,11 @@ proptest! {
                     }
                 }
                 Act::Wait(seconds) => relay.wait(Duration::from_secs(seconds)),
+                Act::Cut(user, noticed, fail) => {
+                    relay.users[user].unreachable = fail;
+                    relay.cut(user, noticed);
+                }
+                Act::Restart => relay.stops(),
             }
             update(&mut relay, &mut beliefs);
         }
@@ -530,6 +634,13 @@ proptest! {
                 stuck => prop_assert!(false, "{} is stuck: {:?}", names[user], stuck),
             }
             prop_assert!(relay.users[user].client.deadline().is_some(), "a client that is online watches its line");
+        }
+        for user in 0..names.len() {
+            prop_assert!(!relay.users[user].quit);
+            relay.types(user, "--l");
+            relay.settle();
+            let all = relay.news(user).iter().any(|event| matches!(event, Event::Users { users, .. } if users.len() == 3));
+            prop_assert!(all, "{} is online and sees the others", names[user]);
         }
         // And everybody who is free, and nobody else, can be asked.
         for user in 0..names.len() {

@@ -342,14 +342,26 @@ fn an_order_to_stop_is_told_to_all_clients() {
         server.stop(order);
         drop(silent);
 
-        assert_eq!(alice.expect_closed(), "lost");
-        assert_eq!(bob.expect_closed(), "lost");
-        assert_eq!(carol.expect("request_ended")["reason"], "lost");
         signal(&dora.process, Signal::CONT);
-        for client in [&mut alice, &mut bob, &mut carol, &mut dora] {
-            let (code, message) = client.failed();
-            assert_eq!(code, "unreachable");
-            assert!(message.contains("stopped"), "{message}");
+        for (client, ending) in [
+            (&mut alice, "chat_closed"),
+            (&mut bob, "chat_closed"),
+            (&mut carol, "request_ended"),
+            (&mut dora, "request_ended"),
+        ] {
+            let told = client.up_to("reconnecting");
+            // The peer's connection may end first.
+            let told_of =
+                |event: &str| told.iter().find(|told| told["event"] == event).unwrap_or_else(|| panic!("{told:?}"));
+            assert_eq!(told_of(ending)["reason"], "lost");
+            assert_eq!(told_of("error")["code"], "unreachable");
+            assert!(told_of("error")["message"].as_str().unwrap().contains("stopped"), "{told:?}");
+            // Not all of them are to come at once when the server is back.
+            let wait = told_of("reconnecting")["in_ms"].as_u64().unwrap();
+            assert!((500..=3000).contains(&wait), "{wait}");
+            client.types("--ex");
+            assert_eq!(client.rest().pop().unwrap()["event"], "logged_out");
+            assert_eq!(client.ended(), (Some(0), String::new()));
         }
     }
 }
@@ -364,9 +376,9 @@ fn clients_of_a_server_that_dies_are_told() {
     talk(&mut alice, &mut bob, "bob");
     signal(&world.server, Signal::KILL);
     for client in [&mut alice, &mut bob] {
-        assert_eq!(client.expect_closed(), "lost");
-        client.expect("logged_out");
-        assert_eq!(client.failed().0, "unreachable");
+        assert_eq!(client.expect_error(), "unreachable");
+        assert_eq!(client.next().unwrap()["event"], "chat_closed");
+        assert_eq!(client.next().unwrap(), json!({ "event": "reconnecting", "in_ms": 0 }));
     }
 }
 
@@ -413,7 +425,7 @@ fn the_log_names_nobody() {
     // The server says what it thinks of that, and hangs up.
     let _ = io::Read::read_to_end(&mut garbage, &mut Vec::new());
     let log = server.stop(Signal::TERM);
-    assert_eq!(three.failed().0, "unreachable");
+    assert_eq!(three.expect_error(), "unreachable");
 
     assert!(log.contains("serving") && log.contains("stopping"), "{log}");
     assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");

@@ -178,6 +178,8 @@ fn both_see_the_same_safety_number_and_trust_grows() {
         world.user(name);
     }
     let mut alice = world.client("alice");
+    assert_eq!(alice.next().unwrap(), json!({ "event": "connecting" }));
+    assert_eq!(alice.next().unwrap(), json!({ "event": "connected" }));
     let logged_in = alice.next().unwrap();
     assert_eq!(
         logged_in,
@@ -205,7 +207,7 @@ fn both_see_the_same_safety_number_and_trust_grows() {
 
     // Logged off and straight on again, without the password: the next chat finds the key that is pinned.
     alice.types("/leave");
-    for event in ["chat_closed", "logged_out", "logged_in"] {
+    for event in ["chat_closed", "logged_out", "connecting", "connected", "logged_in"] {
         assert_eq!(alice.next().unwrap()["event"], event);
     }
     assert_eq!(bob.expect_closed(), "goodbye");
@@ -463,16 +465,18 @@ fn leaving_brings_one_back_for_another_chat() {
     let (_world, [mut alice, mut bob, mut carol]) = online(["alice", "bob", "carol"]);
     // Also with nobody to take leave of.
     alice.types("/leave");
-    assert_eq!(alice.next().unwrap()["event"], "logged_out");
-    assert_eq!(alice.next().unwrap()["event"], "logged_in");
+    for event in ["logged_out", "connecting", "connected", "logged_in"] {
+        assert_eq!(alice.next().unwrap()["event"], event);
+    }
     talk(&mut alice, &mut bob, "bob");
     alice.types("the last word");
     alice.types("/leave");
     assert_eq!(bob.expect("message")["text"], "the last word");
     assert_eq!(bob.expect_closed(), "goodbye");
     assert_eq!(alice.expect("chat_closed")["undelivered"], 0);
-    assert_eq!(alice.next().unwrap(), json!({ "event": "logged_out" }));
-    assert_eq!(alice.next().unwrap()["event"], "logged_in");
+    for event in ["logged_out", "connecting", "connected", "logged_in"] {
+        assert_eq!(alice.next().unwrap()["event"], event);
+    }
     talk(&mut carol, &mut alice, "alice");
     says_and_hears(&mut carol, &mut alice, "the first word");
     // In the middle of a request.

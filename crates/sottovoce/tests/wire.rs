@@ -393,7 +393,7 @@ impl<'a> Story<'a> {
         let context = format!("{flipped:?}");
         let damaged = flipped.filter(|(_, flip)| flip.byte != IGNORED_BYTE && self.stage < Stage::Goodbye);
         if let Some((who, _)) = damaged {
-            while !self.has_ended[who] {
+            while !self.has_ended[who] && !self.heard[who].iter().any(is_a_loss) {
                 self.listen().await;
             }
         }
@@ -409,10 +409,17 @@ impl<'a> Story<'a> {
         for (who, person) in self.people.into_iter().enumerate() {
             let (_, result) = person.ended().await;
             match damaged {
-                Some((hit, _)) if hit == who => assert!(result.is_err(), "{context}: went on; {:?}", self.heard[who]),
+                Some((hit, _)) if hit == who => {
+                    let has_noticed = result.is_err() || self.heard[who].iter().any(is_a_loss);
+                    assert!(has_noticed, "{context}: went on; {:?}", self.heard[who]);
+                }
                 // In the last stage the damage may come before or after the client is done with the connection.
                 _ if flipped.is_some_and(|(hit, _)| hit == who) && self.stage == Stage::Goodbye => {}
-                _ => assert_eq!(result, Ok(()), "{context}: the other connection ended too; {:?}", self.heard[who]),
+                _ => {
+                    assert_eq!(result, Ok(()), "{context}: the other client ended too; {:?}", self.heard[who]);
+                    let is_whole = !self.heard[who].iter().any(is_a_loss);
+                    assert!(is_whole, "{context}: the other connection ended too; {:?}", self.heard[who]);
+                }
             }
         }
         for who in [0, 1] {
@@ -456,6 +463,11 @@ impl<'a> Story<'a> {
             assert_eq!(heard, [self.said[1].len(), self.said[0].len()], "{context}: nothing was damaged");
         }
     }
+}
+
+/// Whether it tells that the connection of whoever hears it is gone.
+fn is_a_loss(event: &Event) -> bool {
+    matches!(event, Event::Reconnecting { .. })
 }
 
 fn is_an_end(event: &Event) -> bool {

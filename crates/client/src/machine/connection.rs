@@ -134,6 +134,11 @@ impl Client {
         )
     }
 
+    /// Whether there is a connection; what comes late from one that was ended from here means nothing.
+    pub(super) fn has_connection(&self) -> bool {
+        matches!(self.phase, Phase::LoggingIn { .. } | Phase::Online { .. })
+    }
+
     /// Something came from the server: it is there.
     pub(super) fn heard(&mut self) {
         self.timers.stop(Timer::Dead);

@@ -9,6 +9,9 @@ use crate::{Ending, ErrorCode, Event, Failure, RequestEnding};
 
 impl Client {
     pub(super) fn frame(&mut self, frame: &[u8], now: Instant, out: &mut Vec<Output>) {
+        if !self.has_connection() {
+            return;
+        }
         let frame = match ToClient::decode(frame) {
             Ok(frame) => frame,
             Err(fault) => return self.fail(Failure::new(ErrorCode::Protocol, format!("at the server: {fault}")), out),
@@ -27,9 +30,7 @@ impl Client {
                 self.heard();
                 self.online(frame, now, out);
             }
-            // Of a connection that is given up.
-            (Phase::Idle | Phase::Waiting | Phase::Connecting { .. } | Phase::Ended, _) => {}
-            (Phase::LoggingIn { .. }, _) => {
+            _ => {
                 let message = "the server sent something else than an answer to the log-in";
                 self.fail(Failure::new(ErrorCode::Protocol, message), out);
             }

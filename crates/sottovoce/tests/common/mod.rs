@@ -282,12 +282,21 @@ impl Client {
 
     /// Skips to the next event of this name.
     pub(crate) fn expect(&mut self, event: &str) -> Value {
+        self.up_to(event).pop().unwrap()
+    }
+
+    /// All events up to the next of this name, that one included.
+    pub(crate) fn up_to(&mut self, event: &str) -> Vec<Value> {
+        let begin = now();
         let mut seen = Vec::new();
         while let Some(value) = self.next() {
-            if value["event"] == event {
-                return value;
-            }
+            let is_awaited = value["event"] == event;
             seen.push(value);
+            if is_awaited {
+                return seen;
+            }
+            // A client without a connection goes on telling of attempts.
+            assert!(begin.elapsed() < PATIENCE, "no {event:?} in {PATIENCE:?}, only {seen:#?}");
         }
         panic!("no {event:?}, only {seen:#?}; {}", self.ended().1);
     }
@@ -310,7 +319,13 @@ impl Client {
 
     /// All events up to the end of output.
     pub(crate) fn rest(&mut self) -> Vec<Value> {
-        std::iter::from_fn(|| self.next()).collect()
+        let begin = now();
+        let mut rest = Vec::new();
+        while let Some(value) = self.next() {
+            rest.push(value);
+            assert!(begin.elapsed() < PATIENCE, "no end in {PATIENCE:?}, only {rest:#?}");
+        }
+        rest
     }
 
     /// Ends the input and waits for the process: its exit code and standard error.

@@ -106,21 +106,26 @@ impl Person {
 
     /// Skips to the event that is waited for.
     pub(crate) async fn until(&mut self, is_awaited: impl Fn(&Event) -> bool) -> Event {
+        let begin = crate::common::now();
         let mut seen = Vec::new();
         while let Some(event) = self.next().await {
             if is_awaited(&event) {
                 return event;
             }
             seen.push(event);
+            // A client without a connection goes on telling of attempts.
+            assert!(begin.elapsed() < PATIENCE, "{}: not in {PATIENCE:?}, only {seen:#?}", self.name);
         }
         panic!("{}: the client ended with {:?} after {seen:#?}", self.name, (&mut self.client).await);
     }
 
     /// Waits until the client has ended, without ending it: all that it still told, and how it ended.
     pub(crate) async fn ended(mut self) -> (Vec<Event>, Result<(), Failure>) {
+        let begin = crate::common::now();
         let mut told = Vec::new();
         while let Some(event) = self.next().await {
             told.push(event);
+            assert!(begin.elapsed() < PATIENCE, "{}: no end in {PATIENCE:?}, only {told:#?}", self.name);
         }
         (told, self.client.await.unwrap())
     }

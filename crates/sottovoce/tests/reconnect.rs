@@ -1,0 +1,284 @@
+//! A server that goes away and comes back, and what its clients make of it, all as real processes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test may panic"
+)]
+
+mod common;
+
+use std::{fs, io::Read as _, net::TcpListener, process::Command, time::Duration};
+
+use common::{Client, PROGRAM, World, lines::Lines, now, ok, run_server, signal, talk};
+use rustix::process::Signal;
+use serde_json::json;
+
+/// Longer than it takes to end, shorter than any time limit of the client's or the system's for a connection.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+fn world_of<const N: usize>(names: [&str; N]) -> World {
+    let world = World::new();
+    for name in names {
+        world.user(name);
+    }
+    world
+}
+
+impl World {
+    fn goes(&mut self, how: Signal) {
+        signal(&self.server, how);
+        self.server.wait().unwrap();
+    }
+
+    /// Starts the server again, on the port that it had.
+    fn is_back(&mut self) {
+        self.server = run_server(&self.server_dir(), &self.address).0;
+    }
+}
+
+fn talk_and_say(alice: &mut Client, bob: &mut Client) {
+    talk(alice, bob, "bob");
+    alice.says("so we meet again");
+    assert_eq!(bob.expect("message")["text"], "so we meet again");
+    alice.expect("delivered");
+}
+
+#[test]
+fn clients_of_a_server_that_was_killed_come_back_with_it() {
+    let mut world = world_of(["alice", "bob"]);
+    let (mut alice, mut bob) = (world.log_in("alice"), world.log_in("bob"));
+    talk_and_say(&mut alice, &mut bob);
+    world.goes(Signal::KILL);
+    for (client, peer) in [(&mut alice, "bob"), (&mut bob, "alice")] {
+        let why = client.expect("error");
+        assert_eq!(why["code"], "unreachable");
+        assert_eq!(why["message"], "the connection to the server ended; if that happens again, check the network");
+        let closed = client.next().unwrap();
+        assert_eq!((closed["event"].as_str(), closed["peer"].as_str()), (Some("chat_closed"), Some(peer)));
+        assert_eq!(closed["reason"], "lost");
+        assert_eq!(client.next().unwrap(), json!({ "event": "reconnecting", "in_ms": 0 }));
+        let next = client.next().unwrap();
+        assert_eq!(next["event"], "reconnecting");
+        assert!((750..=1250).contains(&next["in_ms"].as_u64().unwrap()), "{next}");
+    }
+    for (line, code) in [
+        ("--l", "unreachable"),
+        ("--r bob", "unreachable"),
+        ("still there?", "not_in_chat"),
+        ("/verify", "not_in_chat"),
+    ] {
+        alice.types(line);
+        assert_eq!(alice.expect_error(), code, "{line}");
+    }
+    alice.types("/leave");
+    world.is_back();
+    for client in [&mut alice, &mut bob] {
+        let told = client.up_to("reconnected");
+        assert!(told.iter().rev().skip(1).all(|told| told["event"] == "reconnecting"), "{told:?}");
+    }
+    assert_eq!(alice.lists(), ["bob"]);
+    assert_eq!(bob.lists(), ["alice"]);
+    talk_and_say(&mut alice, &mut bob);
+    for mut client in [alice, bob] {
+        client.types("--ex");
+        assert_eq!(client.rest().pop().unwrap(), json!({ "event": "logged_out" }));
+        assert_eq!(client.ended(), (Some(0), String::new()));
+    }
+}
+
+#[test]
+fn clients_of_a_server_that_is_restarted_in_order_come_back_not_all_at_once() {
+    let mut world = world_of(["alice", "bob", "carol"]);
+    let mut clients = ["alice", "bob", "carol"].map(|name| world.log_in(name));
+    clients[2].types("--r alice");
+    clients[0].expect("request");
+    world.goes(Signal::TERM);
+    world.is_back();
+    let mut waits = Vec::new();
+    for client in &mut clients {
+        let wait = client.expect("reconnecting")["in_ms"].as_u64().unwrap();
+        assert!((500..=3000).contains(&wait), "{wait}");
+        waits.push(wait);
+        client.expect("reconnected");
+    }
+    assert!(waits.windows(2).any(|two| two[0] != two[1]), "{waits:?}");
+    assert_eq!(clients[1].lists(), ["alice", "carol"]);
+    let [alice, bob, _] = &mut clients;
+    talk_and_say(alice, bob);
+}
+
+#[test]
+fn who_leaves_without_a_connection_is_gone_at_once() {
+    let mut world = world_of(["alice", "bob", "carol", "dora"]);
+    let mut clients = ["alice", "bob", "carol", "dora"].map(|name| world.log_in(name));
+    world.goes(Signal::KILL);
+    // What takes its place takes connections, and says nothing.
+    let silent = TcpListener::bind(&world.address).unwrap();
+    for client in &mut clients {
+        client.expect("reconnecting");
+    }
+    // One at least waits for an answer; others may wait for the time of an attempt.
+    let (mut hears_nothing, _) = silent.accept().unwrap();
+    hears_nothing.read_exact(&mut [0; 5]).unwrap();
+    let begin = now();
+    let [alice, bob, carol, dora] = &mut clients;
+    alice.types("--ex");
+    bob.stdin = None;
+    signal(&carol.process, Signal::INT);
+    signal(&dora.process, Signal::TERM);
+    for client in &mut clients {
+        assert_eq!(client.rest().pop().unwrap(), json!({ "event": "logged_out" }));
+        assert_eq!(client.ended(), (Some(0), String::new()));
+    }
+    assert!(begin.elapsed() < AT_ONCE, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn what_cannot_be_mended_by_waiting_ends_the_client() {
+    let mut world = world_of(["alice", "bob"]);
+    let (mut alice, mut bob) = (world.log_in("alice"), world.log_in("bob"));
+    world.goes(Signal::KILL);
+    world.administer("remove", "alice", None);
+    world.is_back();
+    alice.expect("reconnecting");
+    bob.expect("reconnected");
+    let told = alice.up_to("logged_out");
+    assert!(told.iter().all(|told| told["event"] != "reconnected"), "{told:?}");
+    assert_eq!(alice.failed().0, "unknown_user");
+
+    // Somebody else takes the server's place.
+    world.goes(Signal::KILL);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let dir = elsewhere.path().join("other");
+    ok(Command::new(PROGRAM).args(["server", "init", "--host", "localhost", "--dir"]).arg(&dir));
+    world.server = run_server(&dir, &world.address).0;
+    bob.expect("logged_out");
+    assert_eq!(bob.failed().0, "untrusted_server");
+}
+
+#[test]
+fn a_way_back_after_leave_that_fails_is_tried_again() {
+    let mut world = world_of(["alice"]);
+    let mut alice = world.log_in("alice");
+    // It takes the connection, as the system does for it, and answers nothing.
+    signal(&world.server, Signal::STOP);
+    alice.types("/leave");
+    alice.expect("connecting");
+    world.goes(Signal::KILL);
+    assert_eq!(alice.expect_error(), "unreachable");
+    let next = alice.next().unwrap();
+    assert!((750..=1250).contains(&next["in_ms"].as_u64().unwrap()), "{next}");
+    alice.types("--l");
+    assert_eq!(alice.expect_error(), "unreachable");
+    world.is_back();
+    let told = alice.up_to("logged_in");
+    assert!(told.iter().all(|told| told["event"] != "reconnected"), "{told:?}");
+    assert!(alice.lists().is_empty());
+}
+
+#[test]
+fn the_line_face_says_it_in_words() {
+    let mut world = world_of(["alice"]);
+    let mut command = world.chat("alice", "line");
+    command.arg("--password-file").arg(world.password_file());
+    let mut alice = Lines::start(command);
+    assert!(alice.next().unwrap().starts_with("* logged in to localhost as alice"));
+    alice.next();
+    world.goes(Signal::KILL);
+    alice.shows(&[
+        "! the connection to the server ended; if that happens again, check the network",
+        "* connecting again",
+    ]);
+    let later = alice.next().unwrap();
+    assert!(
+        ["* not connected; trying again in 1 s", "* not connected; trying again in 2 s"].contains(&&*later),
+        "{later}"
+    );
+    alice.types("hello?");
+    while let Some(line) = alice.next()
+        && line != "! that was not sent: you are in no chat, and not connected; wait until you are connected again"
+    {
+        assert!(line.starts_with("* not connected; trying again in "), "{line}");
+    }
+    world.is_back();
+    while let Some(line) = alice.next()
+        && line != "* connected again"
+    {
+        assert!(line.starts_with("* not connected; trying again in "), "{line}");
+    }
+    alice.types("--l");
+    alice.shows(&["* nobody else is online"]);
+    alice.types("--ex");
+    alice.shows(&["* logged out"]);
+    assert_eq!(alice.ended(), (Some(0), String::new()));
+}
+
+/// What is typed within the program is what `sottovoce pins` does, for the one whose safety number is on the screen.
+#[test]
+fn keys_are_verified_and_forgotten_from_within() {
+    let world = world_of(["alice", "bob"]);
+    let (mut alice, mut bob) = (world.log_in("alice"), world.log_in("bob"));
+    let answer = |alice: &mut Client, line: &str| {
+        alice.types(line);
+        let mut told = alice.next().unwrap();
+        if let Some(told) = told.as_object_mut() {
+            told.remove("message");
+        }
+        told
+    };
+    let pin = || world.pins("alice", &["list"]).lines().next().map(ToOwned::to_owned);
+    assert_eq!(answer(&mut alice, "/verify"), json!({ "event": "error", "code": "not_in_chat" }));
+    let none = json!({ "event": "error", "code": "bad_name", "peer": "bob" });
+    assert_eq!(answer(&mut alice, "/forget bob"), none);
+    assert_eq!(talk(&mut alice, &mut bob, "bob").0["trust"], "new");
+    assert!(pin().is_some_and(|pin| pin.contains("bob") && !pin.contains("verified")), "{:?}", pin());
+
+    let busy = json!({ "event": "error", "code": "busy", "peer": "bob" });
+    assert_eq!(answer(&mut alice, "/forget bob"), busy, "the chat rests on it");
+    let verified = json!({ "event": "verified", "peer": "bob" });
+    assert_eq!(answer(&mut alice, "/verify"), verified);
+    assert_eq!(answer(&mut alice, "/verify"), verified, "again changes nothing");
+    assert!(pin().is_some_and(|pin| pin.contains("verified")), "{:?}", pin());
+
+    // A file that cannot be used is told, and the chat goes on.
+    let file = world.profile("alice").join("pins");
+    let pins = fs::read(&file).unwrap();
+    fs::write(&file, "nonsense\n").unwrap();
+    let broken = json!({ "event": "error", "code": "bad_file", "peer": "bob" });
+    assert_eq!(answer(&mut alice, "/verify"), broken);
+    fs::write(&file, pins).unwrap();
+    // So is a pin that another program has let go of.
+    world.pins("alice", &["forget", "bob"]);
+    let changed = json!({ "event": "error", "code": "key_changed", "peer": "bob" });
+    assert_eq!(answer(&mut alice, "/verify"), changed);
+    assert_eq!(pin(), None, "nothing was noted");
+    alice.says("never mind");
+    assert_eq!(bob.expect("message")["text"], "never mind");
+
+    // Bob gets another key, which says so before a word is sent, and how to go on.
+    alice.types("/leave");
+    alice.expect("logged_in");
+    bob.expect("chat_closed");
+    assert_eq!(talk(&mut alice, &mut bob, "bob").0["trust"], "new");
+    alice.types("/verify");
+    alice.expect("verified");
+    bob.types("--ex");
+    alice.expect("chat_closed");
+    world.profile_at("bob2", "bob", &world.dial());
+    world.administer("replace", "bob", Some("bob2"));
+    let mut bob = world.log_in("bob2");
+    alice.types("--r bob");
+    bob.expect("request");
+    bob.types("--y");
+    let error = alice.expect("error");
+    assert_eq!((error["code"].as_str(), error["peer"].as_str()), (Some("key_changed"), Some("bob")));
+    assert!(error["message"].as_str().unwrap().contains("`/forget bob`"), "{error}");
+    bob.expect("chat_closed");
+    assert_eq!(answer(&mut alice, "/forget bob"), json!({ "event": "forgotten", "peer": "bob" }));
+    assert_eq!(pin(), None);
+    assert_eq!(talk(&mut alice, &mut bob, "bob").0["trust"], "new");
+    assert!(pin().is_some_and(|pin| pin.contains("bob")));
+}
