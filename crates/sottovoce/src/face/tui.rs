@@ -143,6 +143,7 @@ impl Face {
         let mut may_stop = true;
         loop {
             let now = now();
+            self.pass_on();
             if self.screen.take_dirty() {
                 self.terminal.draw(|frame| self.screen.draw(frame, now)).map_err(unusable)?;
             }
@@ -192,6 +193,17 @@ impl Face {
                 let entry = first.take()?;
                 self.input(Input::At(Step::Unlocking)).await;
                 self.carry_out(Effect::SignIn(entry)).await
+            }
+        }
+    }
+
+    /// Hands the client what it takes at once: a message is on its way before the screen says so.
+    fn pass_on(&mut self) {
+        let Some(commands) = &self.commands else { return };
+        while self.screen.has_command() {
+            let Ok(place) = commands.try_reserve() else { return };
+            if let Some(command) = self.screen.next_command() {
+                place.send(command);
             }
         }
     }

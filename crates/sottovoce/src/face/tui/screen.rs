@@ -98,8 +98,9 @@ pub(crate) struct Screen {
     conversation: Option<Conversation>,
     /// Somebody asks to talk.
     question: Option<Pending>,
-    /// The user asks somebody.
+    /// The user asks somebody, or has accepted and waits for the keys.
     calling: Option<Pending>,
+    is_setting_up: bool,
     verify: Option<Verify>,
     /// Whose key has changed.
     changed: Option<String>,
@@ -162,6 +163,7 @@ impl Screen {
             conversation: None,
             question: None,
             calling: None,
+            is_setting_up: false,
             verify: None,
             changed: None,
             help: None,

@@ -129,7 +129,12 @@ impl Screen {
                 bar(buffer, take_top(rest, 1), "", style);
             }
         } else if let Some(calling) = &self.calling {
-            let what = format!("asking {} to talk, for {} s · Esc takes it back", calling.peer, seconds(calling.since));
+            let (peer, waits) = (&calling.peer, seconds(calling.since));
+            let what = if self.is_setting_up {
+                format!("agreeing on keys with {peer}, for {waits} s")
+            } else {
+                format!("asking {peer} to talk, for {waits} s · Esc takes it back")
+            };
             for row in text::wrap(&what, usize::from(rest.width.saturating_sub(2))) {
                 bar(buffer, take_top(rest, 1), &format!(" {row}"), self.theme.question());
             }

@@ -35,6 +35,7 @@ impl Screen {
             }
             Event::Calling { peer } => {
                 self.notice = None;
+                self.is_setting_up = false;
                 self.calling = Some(Pending { peer, since: now.instant });
             }
             Event::Refused { peer } => self.request_over(format!("{peer} refused to talk"), now),
@@ -91,7 +92,13 @@ impl Screen {
                 (self.help, self.verify) = (None, None);
                 self.call("Something needs your attention.", out);
             }
-            Event::Error { message, .. } => self.notify(message, true, now),
+            Event::Error { message, .. } => {
+                if self.is_setting_up {
+                    // Whoever asked took it back just then.
+                    self.calling = None;
+                }
+                self.notify(message, true, now);
+            }
             Event::Message { .. }
             | Event::Sent { .. }
             | Event::Delivered { .. }
@@ -150,6 +157,9 @@ impl Screen {
 
     fn chat_started(&mut self, mut conversation: Conversation, now: Moment, out: &mut Vec<Effect>) {
         let peer = conversation.peer.clone();
+        if !self.is_setting_up {
+            self.call("A chat has started.", out);
+        }
         let transcript = &mut conversation.transcript;
         transcript.note(format!("you talk to {peer}, sealed with keys that the server does not have"), now.clock);
         transcript.note(
@@ -170,7 +180,6 @@ impl Screen {
         self.people.typed();
         self.conversation = Some(conversation);
         self.view = View::Chat;
-        self.call("A chat has started.", out);
     }
 
     fn chat_closed(&mut self, peer: &str, reason: Ending, undelivered: u64, now: Moment, out: &mut Vec<Effect>) {

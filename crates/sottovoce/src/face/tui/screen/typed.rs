@@ -10,7 +10,7 @@ use super::{
         pages::Help,
         verify::{Verdict, Verify},
     },
-    Effect, MAX_WAITING, Moment, Reader, SETTLE, Screen, View,
+    Effect, MAX_WAITING, Moment, Pending, Reader, SETTLE, Screen, View,
 };
 
 impl Screen {
@@ -230,7 +230,7 @@ impl Screen {
         } else if !self.people.search.is_empty() {
             self.people.search.clear();
             self.people.typed();
-        } else if self.calling.is_some() {
+        } else if self.calling.is_some() && !self.is_setting_up {
             self.waiting.push_back(Command::No);
         }
     }
@@ -325,6 +325,18 @@ impl Screen {
         }
         match &command {
             Command::List(_) => self.lists.push_back(Reader::Person),
+            // The question is answered, and not asked again.
+            Command::Yes => {
+                if let Some(question) = self.question.take() {
+                    self.calling = Some(Pending { since: now.instant, ..question });
+                    self.is_setting_up = true;
+                }
+            }
+            Command::No => {
+                if let Some(question) = self.question.take() {
+                    self.notify(format!("you refused to talk with {}", question.peer), false, now);
+                }
+            }
             Command::Say(text) => {
                 if let Some(conversation) = &mut self.conversation {
                     conversation.transcript.say(text.as_str(), now.clock);
