@@ -382,7 +382,7 @@ fn a_lost_connection_is_told_apart_from_a_goodbye() {
 
 #[test]
 fn a_client_whose_connection_is_cut_comes_back_free_and_its_peer_is_free() {
-    for noticed in [Noticed::ByBoth, Noticed::ByClient, Noticed::ByServer] {
+    for noticed in [Noticed::Both, Noticed::Client, Noticed::Server] {
         let mut relay = in_a_chat();
         relay.types(0, "never to arrive");
         relay.cut(0, noticed);
@@ -571,7 +571,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn noticed() -> impl Strategy<Value = Noticed> {
-    prop_oneof![Just(Noticed::ByBoth), Just(Noticed::ByClient), Just(Noticed::ByServer)]
+    prop_oneof![Just(Noticed::Both), Just(Noticed::Client), Just(Noticed::Server)]
 }
 
 proptest! {
@@ -635,12 +635,12 @@ proptest! {
             }
             prop_assert!(relay.users[user].client.deadline().is_some(), "a client that is online watches its line");
         }
-        for user in 0..names.len() {
+        for (user, name) in names.iter().enumerate() {
             prop_assert!(!relay.users[user].quit);
             relay.types(user, "--l");
             relay.settle();
             let all = relay.news(user).iter().any(|event| matches!(event, Event::Users { users, .. } if users.len() == 3));
-            prop_assert!(all, "{} is online and sees the others", names[user]);
+            prop_assert!(all, "{} is online and sees the others", name);
         }
         // And everybody who is free, and nobody else, can be asked.
         for user in 0..names.len() {

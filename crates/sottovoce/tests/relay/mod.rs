@@ -55,14 +55,14 @@ pub(crate) enum Way {
     Session(usize),
 }
 
-/// Who notices that a connection is cut.
+/// Who notices at once that a connection is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Noticed {
-    ByBoth,
+    Both,
     /// The session lives on, until its client is back or its time is up.
-    ByClient,
+    Client,
     /// The client takes the server for alive, until it misses its answers.
-    ByServer,
+    Server,
 }
 
 impl Relay {
@@ -278,10 +278,10 @@ impl Relay {
     /// Cuts a user's connection, and what is on its way with it.
     pub(crate) fn cut(&mut self, user: usize, noticed: Noticed) {
         self.users[user].cut();
-        if noticed != Noticed::ByClient {
+        if noticed != Noticed::Client {
             self.session_input(user, session::Input::Lost);
         }
-        if noticed != Noticed::ByServer && !self.users[user].quit {
+        if noticed != Noticed::Server && !self.users[user].quit {
             self.input(user, client::Input::Lost);
         }
     }
