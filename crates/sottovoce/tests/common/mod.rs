@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 pub(crate) mod lines;
+pub(crate) mod screen;
 pub(crate) mod terminal;
 
 use std::{
@@ -29,7 +30,7 @@ use tempfile::TempDir;
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sottovoce");
 pub(crate) const PASSWORD: &str = "correct horse";
 /// How long a test waits for what must come; far longer than it ever takes, on the slowest machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A server process in a directory of its own, and the profiles of its users.
 pub(crate) struct World {
