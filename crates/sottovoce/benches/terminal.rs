@@ -15,7 +15,7 @@ mod common;
 
 use std::{fs, process::Child, sync::mpsc, time::Duration};
 
-use common::{World, now, screen::Screen};
+use common::{World, now, screen::{Screen, USUAL, ctrl}};
 
 const MESSAGES: usize = 1000;
 const MANY: usize = 10_000;
@@ -27,10 +27,10 @@ fn main() {
     for name in ["alice", "bob", "carol"] {
         world.user(name);
     }
-    let mut alice = enter(&world, "alice");
+    let alice = Screen::logged_in(&world, "alice", USUAL);
     let empty = memory(&alice.process);
-    let mut bob = enter(&world, "bob");
-    meet(&mut alice, &mut bob, "bob", "alice");
+    let bob = Screen::logged_in(&world, "bob", USUAL);
+    meet(&alice, &bob, "bob", "alice");
 
     let mut times = Vec::new();
     for number in 0..MESSAGES {
@@ -50,14 +50,14 @@ fn main() {
         let used = processor(&screen.process) - before;
         println!("idle in a chat for {IDLE:?}, {name}: {:.3} % of a core", used / IDLE.as_secs_f64() * 100.0);
     }
-    bob.types("\x11");
+    bob.types(&ctrl('q'));
     alice.expect("ended with a goodbye");
 
     // Ten thousand messages, said by a program.
     let mut carol = world.log_in("carol");
     carol.types("--r alice");
     alice.expect("carol ASKS TO TALK");
-    alice.types("\x19");
+    alice.types(&ctrl('y'));
     carol.expect("chat_started");
     let words = "about as long as what people write to each other in one go, give or take";
     for number in 0..MANY {
@@ -79,7 +79,7 @@ fn main() {
         alice.expect(&format!("> {typed}"));
         times.push(begin.elapsed());
         if typed.len() == 40 {
-            alice.types("\x15");
+            alice.types(&ctrl('u'));
             alice.expect_gone(&typed);
             typed.clear();
         }
@@ -87,18 +87,10 @@ fn main() {
     report(&format!("a key to one's own screen, {MANY} messages above it"), times);
 }
 
-fn enter(world: &World, folder: &str) -> Screen {
-    let mut command = world.chat(folder, "tui");
-    command.arg("--password-file").arg(world.password_file()).env("TERM", "xterm-256color");
-    let mut screen = Screen::start(command, 24, 80);
-    screen.expect("connected to localhost");
-    screen
-}
-
-fn meet(caller: &mut Screen, accepter: &mut Screen, name: &str, own: &str) {
+fn meet(caller: &Screen, accepter: &Screen, name: &str, own: &str) {
     caller.types(&format!("--r {name}\r"));
     accepter.expect(&format!("{own} ASKS TO TALK"));
-    accepter.types("\x19");
+    accepter.types(&ctrl('y'));
     caller.expect(&format!("you talk to {name}"));
     accepter.expect(&format!("you talk to {own}"));
 }
