@@ -166,10 +166,13 @@ impl Face {
                 () = sleep_until(deadline.unwrap_or_else(Deadline::now)), if deadline.is_some() => {
                     self.input(Input::Tick).await
                 }
-                () = self.terminal.continued() => {
-                    self.terminal.resumed().await.map_err(unusable)?;
-                    self.input(Input::Resized).await
-                }
+                () = self.terminal.continued() => tokio::select! {
+                    resumed = self.terminal.resumed() => match resumed {
+                        Ok(()) => self.input(Input::Resized).await,
+                        Err(error) => Some(Err(unusable(error))),
+                    },
+                    () = stop.cancelled() => Some(Ok(())),
+                },
                 () = stop.cancelled(), if may_stop => {
                     may_stop = false;
                     // A client says goodbye first, and its end ends this.
@@ -314,7 +317,11 @@ impl Face {
                 Ok(())
             }
             Effect::Quit(failure) => return Some(failure.map_or(Ok(()), Err)),
-            Effect::Suspend => self.terminal.suspend().await,
+            Effect::Suspend => tokio::select! {
+                suspended = self.terminal.suspend() => suspended,
+                // The terminal is given back already.
+                () = self.stop.cancelled() => return Some(Ok(())),
+            },
             Effect::Repaint => self.terminal.redraw_all(),
             Effect::Bell => self.terminal.bell(),
             Effect::Notify(what) => self.terminal.notify(Notify::for_terminal(), what),

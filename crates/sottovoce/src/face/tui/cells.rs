@@ -363,7 +363,8 @@ mod tests {
     fn a_wide_character_over_text_stays_whole_and_leaves_nothing_behind() {
         let mut pair = Pair::new();
         pair.line("abcdef");
-        pair.line("❤\u{fe0f}cdef");
+        let written = pair.line("❤\u{fe0f}cdef");
+        assert!(written.contains("\x1b[1;1H  \x1b[1;1H❤\u{fe0f}\x1b[1;3Hc"), "{written:?}");
         assert_eq!(pair.cell(0, 0).contents(), "❤\u{fe0f}");
         assert_eq!(pair.text(2..7), "cdef ");
         pair.line("世cdef");

@@ -151,6 +151,7 @@ impl Terminal {
                 break;
             }
         }
+        // After a stop from outside the modes are the shell's, and have to be taken from the start.
         restore();
         hold()?;
         self.redraw_all()
@@ -235,8 +236,6 @@ fn expect_held() -> io::Result<()> {
 }
 
 fn hold() -> io::Result<()> {
-    // A stop can have left this library's idea of the modes behind the modes.
-    disable_raw_mode()?;
     enable_raw_mode()?;
     IS_HELD.store(true, Ordering::Release);
     Tty.write_all(ENTER).inspect_err(|_| restore())
