@@ -286,17 +286,17 @@ fn check_server_name(certificate: &CertificateDer<'_>, pins: &PinFile, name: &Se
 /// fails; the next one finds out whether the file can be used.
 fn mark_verified(pins: &PinFile, member: &Member) -> Result<(), Failure> {
     let Member { user, server, key } = member;
-    match pins.get(user, server).map_err(unusable)? {
-        Some(pin) if pin.key == *key => pins.verify(user, server).map(drop).map_err(unusable),
+    pins.verify(user, server, key).map(drop).map_err(|error| match error {
         // Another program has changed it since the chat began.
-        _ => {
-            let message = format!(
+        PinError::Changed | PinError::NoPin => Failure::new(
+            ErrorCode::KeyChanged,
+            format!(
                 "the key of {user} in this chat is no longer the one that is pinned, so nothing was noted; end the chat \
                  and see `sottovoce pins list --profile DIR`"
-            );
-            Err(Failure::new(ErrorCode::KeyChanged, message))
-        }
-    }
+            ),
+        ),
+        _ => unusable(error),
+    })
 }
 
 fn forget(pins: &PinFile, user: &UserName, server: &ServerName) -> Result<(), Failure> {

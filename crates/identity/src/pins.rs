@@ -134,14 +134,18 @@ impl PinFile {
         }
     }
 
-    /// Notes that the safety number of a pinned key was compared, and gives the pin as it is now.
+    /// Notes that the safety number of this key, which is pinned, was compared, and gives the pin as it is now.
     ///
     /// # Errors
-    /// [`PinError::NoPin`], [`PinError::Io`], [`PinError::Damaged`].
-    pub fn verify(&self, user: &UserName, server: &ServerName) -> Result<Pin, PinError> {
+    /// [`PinError::NoPin`]; [`PinError::Changed`] when another key is pinned, of which nothing is noted;
+    /// [`PinError::Io`], [`PinError::Damaged`].
+    pub fn verify(&self, user: &UserName, server: &ServerName, key: &PublicKey) -> Result<Pin, PinError> {
         let _lock = self.lock()?;
         let mut pins = self.list()?;
         let (_, _, pin) = pins.iter_mut().find(|entry| is(user, server)(entry)).ok_or(PinError::NoPin)?;
+        if pin.key != *key {
+            return Err(PinError::Changed);
+        }
         pin.verified = true;
         let pin = pin.clone();
         self.write(&pins)?;

@@ -15,7 +15,10 @@ mod common;
 
 use std::{fs, process::Child, sync::mpsc, time::Duration};
 
-use common::{World, now, screen::{Screen, USUAL, ctrl}};
+use common::{
+    World, now,
+    screen::{Screen, USUAL, ctrl},
+};
 
 const MESSAGES: usize = 1000;
 const MANY: usize = 10_000;

@@ -1,5 +1,5 @@
 use client::ErrorCode;
-use identity::{LockedKey, PinFile, Trust, safety_number};
+use identity::{LockedKey, Pin, PinFile, Trust, safety_number};
 use protocol::{ServerName, UserName};
 
 use crate::{arguments::Pins, failure::Failure, output::print, profile::Profile};
@@ -10,13 +10,13 @@ pub(crate) fn run(command: Pins) -> Result<(), Failure> {
         Pins::List { profile } => list(&Profile::read(&profile)?),
         Pins::Verify { name, profile } => {
             let profile = Profile::read(&profile)?;
-            let (user, server) = find(&profile.pins(), &name)?;
-            profile.pins().verify(&user, &server)?;
+            let (user, server, pin) = find(&profile.pins(), &name)?;
+            profile.pins().verify(&user, &server, &pin.key)?;
             print(format_args!("{user}@{server} is verified: a chat with another key than this will not start"))
         }
         Pins::Forget { name, profile } => {
             let profile = Profile::read(&profile)?;
-            let (user, server) = find(&profile.pins(), &name)?;
+            let (user, server, _) = find(&profile.pins(), &name)?;
             profile.pins().forget(&user, &server)?;
             print(format_args!(
                 "the key of {user}@{server} is forgotten; the next chat pins the key that there is then"
@@ -40,7 +40,7 @@ fn list(profile: &Profile) -> Result<(), Failure> {
 }
 
 /// Who is meant by `NAME` or `NAME@SERVER`.
-fn find(pins: &PinFile, name: &str) -> Result<(UserName, ServerName), Failure> {
+fn find(pins: &PinFile, name: &str) -> Result<(UserName, ServerName, Pin), Failure> {
     let (user, server) = match name.split_once('@') {
         Some((user, server)) => (user, Some(server.parse::<ServerName>()?)),
         None => (name, None),
@@ -50,14 +50,17 @@ fn find(pins: &PinFile, name: &str) -> Result<(UserName, ServerName), Failure> {
         .list()?
         .into_iter()
         .filter(|(pinned, at, _)| *pinned == user && server.as_ref().is_none_or(|server| server == at))
-        .map(|(_, at, _)| at)
         .collect();
     match (found.pop(), found.is_empty()) {
-        (Some(server), true) => Ok((user, server)),
+        (Some(found), true) => Ok(found),
         (None, _) => Err(Failure::new(format_args!("no key of {name} is pinned; that happens in the first chat"))),
         (Some(last), false) => {
-            let all =
-                found.iter().chain([&last]).map(|server| format!("{user}@{server}")).collect::<Vec<_>>().join(" or ");
+            let all = found
+                .iter()
+                .chain([&last])
+                .map(|(_, server, _)| format!("{user}@{server}"))
+                .collect::<Vec<_>>()
+                .join(" or ");
             Err(client::Failure::new(ErrorCode::BadName, format_args!("there is more than one {user}: say {all}"))
                 .into())
         }

@@ -32,7 +32,7 @@ fn a_pin_through_its_life() {
     assert_eq!(pins.get(&bob, &relay).unwrap(), None);
     assert!(pins.list().unwrap().is_empty());
     assert!(!path.exists(), "reading makes no file");
-    assert!(matches!(pins.verify(&bob, &relay), Err(PinError::NoPin)));
+    assert!(matches!(pins.verify(&bob, &relay, &key(1)), Err(PinError::NoPin)));
     assert!(matches!(pins.forget(&bob, &relay), Err(PinError::NoPin)));
 
     pins.pin(&bob, &relay, &key(1)).unwrap();
@@ -41,7 +41,9 @@ fn a_pin_through_its_life() {
     assert_eq!((pin.key, pin.trust()), (key(1), Trust::Pinned));
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("bob@relay.example {} pinned\n", public_line(&key(1), "")));
 
-    assert_eq!(pins.verify(&bob, &relay).unwrap(), Pin { key: key(1), verified: true });
+    assert!(matches!(pins.verify(&bob, &relay, &key(2)), Err(PinError::Changed)), "that key was never pinned");
+    assert_eq!(pins.get(&bob, &relay).unwrap().unwrap().trust(), Trust::Pinned);
+    assert_eq!(pins.verify(&bob, &relay, &key(1)).unwrap(), Pin { key: key(1), verified: true });
     pins.pin(&bob, &relay, &key(1)).unwrap();
     assert_eq!(pins.get(&bob, &relay).unwrap().unwrap().trust(), Trust::Verified, "pinned again, verified still");
 
@@ -62,7 +64,7 @@ fn a_name_on_another_server_is_somebody_else() {
     pins.pin(&user("bob"), &here, &key(1)).unwrap();
     pins.pin(&user("bob"), &there, &key(2)).unwrap();
     pins.pin(&user("bobby"), &here, &key(3)).unwrap();
-    pins.verify(&user("bob"), &there).unwrap();
+    pins.verify(&user("bob"), &there, &key(2)).unwrap();
     pins.forget(&user("bobby"), &here).unwrap();
     let left = pins.list().unwrap();
     let expected = [(&here, key(1), false), (&there, key(2), true)];
@@ -98,7 +100,7 @@ fn a_damaged_file_is_an_error_and_stays_as_it_is() {
             pins.list().unwrap_err(),
             pins.get(&bob, &relay).unwrap_err(),
             pins.pin(&user("dave"), &relay, &key(4)).unwrap_err(),
-            pins.verify(&bob, &relay).unwrap_err(),
+            pins.verify(&bob, &relay, &key(1)).unwrap_err(),
             pins.forget(&bob, &relay).unwrap_err(),
         ];
         for error in errors {
@@ -166,7 +168,7 @@ fn many_at_once_lose_nothing_and_see_nothing_half_done() {
                         let name = user(&format!("user-{thread}-{i}"));
                         pins.pin(&name, relay, &key(1)).unwrap();
                         if i % 2 == 0 {
-                            pins.verify(&name, relay).unwrap();
+                            pins.verify(&name, relay, &key(1)).unwrap();
                         }
                     }
                     // All want the same name, with a key of their own: one gets it.
