@@ -9,8 +9,9 @@ pub enum Command {
     List(Page),
     /// Ask somebody to talk.
     Talk(UserName),
-    /// Accept the request that is there.
-    Yes,
+    /// Accept the request that is there; if a name is given, only that user's: another may have taken its place by the
+    /// time that the word gets here.
+    Yes(Option<UserName>),
     /// Refuse the request that is there, or take back one's own.
     No,
     /// Send a message.
@@ -31,7 +32,7 @@ pub enum Command {
 pub const HELP: &str = "\
 --l, /list      who is online; /list START: whose name begins with START
 --r, /talk NAME ask NAME to talk
---y, /yes       accept a request to talk
+--y, /yes       accept a request to talk; --y NAME only if it is NAME's
 --n, /no        refuse a request, or take back your own
 /verify         note that you compared the safety number, and it is the same
 /forget NAME    let go of the key that NAME had, once NAME told you that it changed
@@ -61,7 +62,7 @@ impl Command {
         match word {
             "--l" | "/list" => takes_at_most(2).and_then(|()| Self::list(first.unwrap_or(""), second.unwrap_or(""))),
             "--r" | "/talk" => takes_at_most(1).and_then(|()| Self::talk(first.unwrap_or(""))),
-            "--y" | "/yes" => takes_at_most(0).map(|()| Self::Yes),
+            "--y" | "/yes" => takes_at_most(1).and_then(|()| Ok(Self::Yes(first.map(str::parse).transpose()?))),
             "--n" | "/no" => takes_at_most(0).map(|()| Self::No),
             "--ex" | "/quit" => takes_at_most(0).map(|()| Self::Exit),
             "/verify" => takes_at_most(0).map(|()| Self::Verify),
@@ -122,7 +123,8 @@ mod tests {
         assert_eq!(parse("--l"), Command::list("", ""));
         assert_eq!(parse("/list al bob"), Command::list("al", "bob"));
         assert_eq!(parse("--r Bob"), Command::talk("bob"));
-        assert_eq!(parse(" --y "), Ok(Command::Yes));
+        assert_eq!(parse(" --y "), Ok(Command::Yes(None)));
+        assert_eq!(parse("/yes Bob"), Ok(Command::Yes(Some("bob".parse().unwrap()))));
         assert_eq!(parse("/no"), Ok(Command::No));
         assert_eq!(parse("--ex"), Ok(Command::Exit));
         assert_eq!(parse("/leave"), Ok(Command::Leave));
@@ -133,7 +135,7 @@ mod tests {
         assert_eq!(parse("//etc/passwd"), Command::say("/etc/passwd".into()));
         let code = |line| parse(line).unwrap_err().code;
         assert_eq!(code("/etc/passwd"), ErrorCode::BadCommand);
-        assert_eq!(code("--y bob"), ErrorCode::BadCommand);
+        assert_eq!(code("--y bob carol"), ErrorCode::BadCommand);
         assert_eq!(code("--r"), ErrorCode::BlankField);
         assert_eq!(code("--r b@b"), ErrorCode::BadName);
         assert_eq!(code("--r bob carol"), ErrorCode::BadCommand);

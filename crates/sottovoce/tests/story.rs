@@ -154,6 +154,25 @@ fn a_refusal_reaches_the_caller_and_both_are_free() {
 }
 
 #[test]
+fn a_yes_that_names_somebody_accepts_nobody_else() {
+    let (_world, [mut alice, mut bob, mut carol]) = online(["alice", "bob", "carol"]);
+    bob.types("--r alice");
+    alice.expect("request");
+    bob.types("--n");
+    alice.expect("request_ended");
+    carol.types("--r alice");
+    alice.expect("request");
+
+    // Typed before it was seen that bob had gone.
+    alice.types("--y bob");
+    assert_eq!(alice.expect_error(), "not_in_chat");
+    alice.types("--y carol");
+    carol.expect("chat_started");
+    alice.expect("chat_started");
+    says_and_hears(&mut alice, &mut carol, "you it is");
+}
+
+#[test]
 fn a_request_that_nobody_answers_ends_for_both() {
     let world = World::with(r#"request_timeout = "1s""#);
     for name in ["alice", "bob"] {

@@ -17,7 +17,7 @@ impl Client {
                 send(out, &ToServer::List(page));
             }
             (Phase::Online { .. }, Command::Talk(peer)) => self.talk(peer, out),
-            (Phase::Online { .. }, Command::Yes) => self.accept(now, out),
+            (Phase::Online { .. }, Command::Yes(whose)) => self.yes(whose.as_ref(), now, out),
             (Phase::Online { .. }, Command::No) => self.refuse(out),
             (Phase::Online { .. }, Command::Say(text)) => self.say(text, now, out),
             (Phase::Online { .. }, Command::Leave) => self.leave(Leaving::ToComeBack, now, out),
@@ -44,7 +44,7 @@ impl Client {
                 "that was not sent: you are in no chat, and not connected; wait until you are connected again",
             ),
             Command::Verify => self.verify(out),
-            Command::List(_) | Command::Talk(_) | Command::Yes | Command::No | Command::Forget(_) => error(
+            Command::List(_) | Command::Talk(_) | Command::Yes(_) | Command::No | Command::Forget(_) => error(
                 out,
                 ErrorCode::Unreachable,
                 "not connected; wait until you are connected again, or leave with --ex",
@@ -75,6 +75,16 @@ impl Client {
         send(out, &ToServer::RequestToTalk(Request { peer: peer.clone(), chat }));
         out.push(Output::Event(Event::Calling { peer: peer.to_string() }));
         self.set(State::Calling { peer, chat });
+    }
+
+    fn yes(&mut self, whose: Option<&UserName>, now: Instant, out: &mut Vec<Output>) {
+        match (whose, self.state()) {
+            (Some(whose), Some(State::Ringing { peer, .. })) if peer != whose => {
+                let message = format!("nothing was accepted: {whose} no longer asks to talk, {peer} does");
+                error(out, ErrorCode::NotInChat, message);
+            }
+            _ => self.accept(now, out),
+        }
     }
 
     pub(super) fn accept(&mut self, now: Instant, out: &mut Vec<Output>) {

@@ -40,7 +40,7 @@ pub(super) async fn run(account: Account, stop: CancellationToken) {
 
 fn answer(event: Event, said: &mut usize) -> Option<Command> {
     match event {
-        Event::Request { .. } => Some(Command::Yes),
+        Event::Request { from } => Some(Command::Yes(from.parse().ok())),
         Event::ChatStarted { peer, .. } => {
             *said = 0;
             say(format!(

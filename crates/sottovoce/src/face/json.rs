@@ -127,7 +127,7 @@ mod tests {
         let mut face = Json::new(io::sink());
         assert_eq!(face.read(r#"{"say":"--ex\n"}"#), Command::say("--ex\n".into()).map(Some));
         assert_eq!(face.read(r#"{"list":{"prefix":"a","after":""}}"#), Command::list("a", "").map(Some));
-        assert_eq!(face.read("--y"), Ok(Some(Command::Yes)));
+        assert_eq!(face.read("--y"), Ok(Some(Command::Yes(None))));
         assert_eq!(face.read(""), Ok(None));
         for bad in ["{", r#"{"say":1}"#, r#"{"dance":1}"#, r#"{"list":{"x":1}}"#] {
             assert_eq!(face.read(bad).unwrap_err().code, ErrorCode::BadCommand, "{bad}");

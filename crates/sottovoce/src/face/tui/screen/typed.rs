@@ -125,7 +125,7 @@ impl Screen {
             Action::Back => self.back(out),
             Action::NextField => self.form.go(true),
             Action::PreviousField => self.form.go(false),
-            Action::Accept => self.tell(Command::Yes, now),
+            Action::Accept => self.tell(Command::Yes(None), now),
             Action::Refuse => self.tell(Command::No, now),
             Action::Up => self.go(-1),
             Action::Down => self.go(1),
@@ -319,15 +319,19 @@ impl Screen {
     }
 
     /// Lines up something for the client.
-    fn tell(&mut self, command: Command, now: Moment) {
+    fn tell(&mut self, mut command: Command, now: Moment) {
         if self.waiting.len() >= MAX_WAITING {
             return self.notify("too much waits already; try again soon", true, now);
         }
         match &command {
             Command::List(_) => self.lists.push_back(Reader::Person),
             // The question is answered, and not asked again.
-            Command::Yes => {
-                if let Some(question) = self.question.take() {
+            Command::Yes(whose) => {
+                let is_meant =
+                    |question: &mut Pending| whose.as_ref().is_none_or(|whose| whose.as_str() == question.peer);
+                if let Some(question) = self.question.take_if(is_meant) {
+                    // Whoever is on the screen is meant, and nobody who has taken that place meanwhile.
+                    command = Command::Yes(question.peer.parse().ok());
                     self.calling = Some(Pending { since: now.instant, ..question });
                     self.is_setting_up = true;
                 }
