@@ -12,6 +12,8 @@ mod screen;
 mod sign_in;
 mod style;
 mod terminal;
+#[cfg(test)]
+mod tests;
 mod text;
 mod transcript;
 mod verify;

@@ -30,6 +30,8 @@ pub(super) struct Conversation {
     pub(super) line: Line,
     is_post_quantum: bool,
     renewed: Instant,
+    /// What came while the user looked elsewhere.
+    pub(super) unread: usize,
     /// Whether the peer's client has not confirmed so much that one's messages wait.
     pub(super) is_behind: bool,
 }
@@ -54,6 +56,7 @@ impl Conversation {
             line: Line::Open,
             is_post_quantum: suite.contains("XWING"),
             renewed: now,
+            unread: 0,
             is_behind: false,
         }
     }
@@ -68,11 +71,11 @@ impl Conversation {
         self.renewed = now;
     }
 
-    /// The chat is over.
-    pub(super) fn close(&mut self, ending: Ending) {
+    /// The chat is over. Says how many of one's messages were not confirmed.
+    pub(super) fn close(&mut self, ending: Ending) -> u64 {
         self.line = Line::Closed(ending);
         self.is_behind = false;
-        self.transcript.close();
+        self.transcript.close()
     }
 
     /// When something of it changes by itself: the age of the keys.
@@ -81,7 +84,9 @@ impl Conversation {
             return None;
         }
         let age = now.saturating_duration_since(self.renewed).as_secs();
-        self.renewed.checked_add(Duration::from_secs(age.saturating_add(1)))
+        // Minutes are counted after the first.
+        let next = if age < 60 { age.saturating_add(1) } else { (age / 60).saturating_add(1).saturating_mul(60) };
+        self.renewed.checked_add(Duration::from_secs(next))
     }
 
     /// The bar at the top: who, whether verified, and how sealed; in fewer words where there is less room.
@@ -98,7 +103,11 @@ impl Conversation {
             Trust::New => ("not verified, first chat", "not verified"),
         };
         let (seal, brief) = match (self.is_open(), self.is_post_quantum) {
-            (false, _) => return format!(" {peer} · {trust} · chat over"),
+            (false, _) => {
+                let whole = format!(" {peer} · {trust} · chat over");
+                let fits = text::columns(&whole) <= columns;
+                return if fits { whole } else { format!(" {peer} · {short} · chat over") };
+            }
             (true, true) => ("post-quantum: yes", "PQ"),
             (true, false) => ("post-quantum: no", "not PQ"),
         };
@@ -111,6 +120,22 @@ impl Conversation {
         .into_iter()
         .find(|title| text::columns(title) <= columns)
         .unwrap_or_else(|| format!(" {short} · {peer}"))
+    }
+
+    /// What the bar of another view says of the chat, whole and in brief.
+    pub(super) fn elsewhere(&self) -> [String; 2] {
+        let peer = &self.peer;
+        let what = match self.line {
+            Line::Closed(_) => ", over",
+            Line::Away => ", AWAY",
+            Line::Open => "",
+        };
+        match self.unread {
+            0 => [format!("chat with {peer}{what}: F3"), format!("{peer}{what}: F3")],
+            unread => {
+                [format!("chat with {peer}{what}, {unread} unread: F3"), format!("{peer}{what}, {unread} unread: F3")]
+            }
+        }
     }
 
     /// What is to be said about the line to the peer, if that is not simply open.

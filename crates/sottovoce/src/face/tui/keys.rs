@@ -176,15 +176,19 @@ pub(super) fn rows(scope: Scope) -> impl Iterator<Item = &'static Binding> {
     TABLE.iter().filter(move |binding| binding.scope == scope && !binding.help.is_empty())
 }
 
-/// What stands at the bottom of the screen: the first key and the hint of each row that has one.
-pub(super) fn hints(scopes: &[Scope]) -> String {
+/// What stands at the bottom of the screen: the first key and the hint of each row that has one, as many as there is
+/// room for.
+pub(super) fn hints(scopes: &[Scope], columns: usize) -> String {
     let of = |scope: &Scope| rows(*scope).filter(|binding| !binding.hint.is_empty());
-    let hints: Vec<_> = scopes
-        .iter()
-        .flat_map(of)
-        .map(|binding| format!("{} {}", binding.label.split(',').next().unwrap_or_default(), binding.hint))
-        .collect();
-    hints.join("  ")
+    let mut hints = String::new();
+    for binding in scopes.iter().flat_map(of) {
+        let hint = format!("{} {}", binding.label.split(',').next().unwrap_or_default(), binding.hint);
+        if hints.len().saturating_add(hint.len()).saturating_add(2) <= columns {
+            let gap = if hints.is_empty() { "" } else { "  " };
+            hints.extend([gap, &hint]);
+        }
+    }
+    hints
 }
 
 #[cfg(test)]

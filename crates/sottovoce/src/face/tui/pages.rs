@@ -117,16 +117,28 @@ pub(super) fn draw_changed(peer: &str, area: Rect, buffer: &mut Buffer, theme: T
             theme.plain(),
         ),
     ];
-    let is_low = area.height < 14;
-    let mut y = area.y;
-    for (words, style) in paragraphs {
-        for row in text::wrap(&words, usize::from(area.width)) {
-            if y >= area.bottom() {
-                return;
+    let brief = [
+        (format!("THE KEY OF {} HAS CHANGED", peer.to_uppercase()), theme.bad()),
+        (format!("No chat was started. Either {peer} has a new key, or somebody stands between you."), theme.plain()),
+        (format!("Ask {peer} by another way. If the key is new: /forget {peer}"), theme.strong()),
+        (format!("If not: tell the operator; do not talk to {peer} here."), theme.plain()),
+    ];
+    let rows = |paragraphs: &[(String, Style)], gap: bool| {
+        let mut rows = Vec::new();
+        for (words, style) in paragraphs {
+            if gap && !rows.is_empty() {
+                rows.push((String::new(), *style));
             }
-            text::draw(buffer, area.x, y, area.width, &row, style);
-            y = y.saturating_add(1);
+            rows.extend(text::wrap(words, usize::from(area.width)).into_iter().map(|row| (row, *style)));
         }
-        y = y.saturating_add(u16::from(!is_low));
+        rows
+    };
+    // As much as there is room for: what to do about it is more than why.
+    let rows = [rows(&paragraphs, true), rows(&paragraphs, false)]
+        .into_iter()
+        .find(|rows| rows.len() <= usize::from(area.height))
+        .unwrap_or_else(|| rows(&brief, false));
+    for (y, (row, style)) in (area.y..area.bottom()).zip(&rows) {
+        text::draw(buffer, area.x, y, area.width, row, *style);
     }
 }

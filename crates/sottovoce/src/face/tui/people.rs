@@ -30,8 +30,8 @@ const MAX_PAGES: usize = 20;
 pub(super) struct People {
     pub(super) search: Composer,
     names: Vec<String>,
-    /// What the names begin with, as the server was asked.
-    begin: String,
+    /// What the names begin with, as the server was asked; `None` before its first answer.
+    begin: Option<String>,
     more: bool,
     /// The name on the marked line; a name, since lines move when people come and go.
     marked: Option<String>,
@@ -60,7 +60,7 @@ impl People {
         Self {
             search: Composer::line(MAX_SEARCH),
             names: Vec::new(),
-            begin: String::new(),
+            begin: None,
             more: false,
             marked: None,
             above: 0,
@@ -92,6 +92,9 @@ impl People {
 
     /// Whose name the search looks for the start of; `None` while something else is typed.
     fn prefix(&self) -> Option<String> {
+        if self.is_command() {
+            return None;
+        }
         let typed = self.search.text().trim().to_lowercase();
         typed.parse::<protocol::NamePrefix>().ok().map(|_| typed)
     }
@@ -106,7 +109,7 @@ impl People {
     pub(super) fn chosen(&self) -> Option<String> {
         let typed = self.prefix().filter(|typed| !typed.is_empty());
         match typed {
-            Some(typed) if typed != self.begin => Some(typed),
+            Some(typed) if Some(&typed) != self.begin.as_ref() => Some(typed),
             typed => self.marked.clone().or(typed),
         }
     }
@@ -135,8 +138,8 @@ impl People {
     }
 
     /// What of the list is to be seen.
-    pub(super) fn shown(&self) -> (Vec<String>, Option<String>, bool) {
-        (self.names.clone(), self.marked.clone(), self.more)
+    pub(super) fn shown(&self) -> impl PartialEq + use<> {
+        (self.names.clone(), self.marked.clone(), self.more, self.begin.clone())
     }
 
     /// What was asked for will not come: the connection is gone.
@@ -163,7 +166,7 @@ impl People {
             // What came is for another search; the next answer is on its way soon.
             return None;
         }
-        (self.names, self.begin, self.more) = (asked.names, asked.prefix, more);
+        (self.names, self.begin, self.more) = (asked.names, Some(asked.prefix), more);
         self.keep_mark();
         None
     }
@@ -232,11 +235,11 @@ impl People {
     fn draw_list(&mut self, area: Rect, buffer: &mut Buffer, theme: Theme) {
         self.rows = area.height;
         if self.names.is_empty() {
-            let what = match (&self.asked, self.prefix()) {
+            let what = match self.prefix() {
                 _ if self.is_command() => "Enter does it; /help lists what there is",
-                (_, None) => "no name can look like that",
-                (Some(_), _) if self.looked.is_none() => "",
-                (_, Some(prefix)) if !prefix.is_empty() => "nobody is online whose name begins like that",
+                None => "no name can look like that",
+                prefix if prefix != self.begin => "looking who is online…",
+                Some(prefix) if !prefix.is_empty() => "nobody is online whose name begins like that",
                 _ => "nobody else is online; the list keeps itself fresh",
             };
             for (y, row) in (area.y..area.bottom()).zip(text::wrap(what, usize::from(area.width))) {
@@ -253,16 +256,20 @@ impl People {
             let is_marked = Some(name) == self.marked.as_ref();
             let style = if is_marked { theme.chosen() } else { theme.plain() };
             let row = format!("{} {name}", if is_marked { ">" } else { " " });
-            text::draw(buffer, area.x, y, area.width, &format!("{row:width$}"), style);
-            let (what, style) = self.known(name, theme);
-            let x = area.x.saturating_add(u16::try_from(width).unwrap_or(u16::MAX));
-            // A narrow screen has the word behind the name.
-            let x = if area.right().saturating_sub(x) < 14 {
-                area.x.saturating_add(u16::try_from(row.len()).unwrap_or(u16::MAX)).saturating_add(2)
+            let (what, known) = self.known(name, theme);
+            let takes = |text: &str| u16::try_from(text.len()).unwrap_or(u16::MAX);
+            let column = takes(&row).max(u16::try_from(width).unwrap_or(u16::MAX)).saturating_add(1);
+            // A narrow screen has the word behind the name, of which rather the end is cut.
+            let (room, column) = if area.width.saturating_sub(column) < 13 {
+                let room = area.width.saturating_sub(if what.is_empty() { 0 } else { takes(what).saturating_add(2) });
+                (room, takes(&row).min(room).saturating_add(2))
             } else {
-                x.saturating_add(1)
+                (area.width, column)
             };
-            text::draw(buffer, x, y, area.right().saturating_sub(x), what, style);
+            let wide = width.min(usize::from(room));
+            text::draw(buffer, area.x, y, room, &format!("{row:wide$}"), style);
+            let x = area.x.saturating_add(column);
+            text::draw(buffer, x, y, area.right().saturating_sub(x), what, known);
         }
         if self.more {
             let y = area.bottom().saturating_sub(1);

@@ -202,7 +202,7 @@ impl Screen {
 
     /// When there is something to do or to show though nothing happens.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let list = self.shows_people().then(|| self.people.deadline()).flatten();
+        let list = self.may_look().then(|| self.people.deadline()).flatten();
         [self.visible_deadline(now), list].into_iter().flatten().min()
     }
 
@@ -252,23 +252,27 @@ impl Screen {
     }
 
     fn tick(&mut self, now: Moment) {
-        if self.notice.as_ref().is_some_and(|notice| notice.until <= now.instant) {
+        let is_notice_over = self.notice.as_ref().is_some_and(|notice| notice.until <= now.instant);
+        if is_notice_over {
             self.notice = None;
         }
         // A list that is to be asked for changes nothing that is seen.
-        let list = self.people.deadline();
-        let is_list_alone = self.shows_people()
-            && list.is_some_and(|list| list <= now.instant)
+        let is_list_alone = self.may_look()
+            && self.people.deadline().is_some_and(|list| list <= now.instant)
             && self.question.is_none()
-            && self.calling.is_none();
+            && self.calling.is_none()
+            && !is_notice_over;
         self.is_dirty |= !is_list_alone;
+    }
+
+    /// Whether it is of use, and possible, to look who is online.
+    fn may_look(&self) -> bool {
+        self.shows_people() && self.link == Link::Up && self.waiting.len() < MAX_WAITING
     }
 
     /// Looks who is online, if it is shown and time to.
     fn refresh(&mut self, now: Instant) {
-        if self.shows_people()
-            && self.link == Link::Up
-            && self.waiting.len() < MAX_WAITING
+        if self.may_look()
             && let Some(command) = self.people.ask(now)
         {
             self.lists.push_back(Reader::People);
@@ -299,6 +303,7 @@ impl Screen {
     /// What the connection carried is gone with it.
     fn disconnected(&mut self) {
         self.lists.clear();
+        self.waiting.retain(|command| !matches!(command, Command::List(_)));
         self.people.forget_question();
         self.question = None;
         self.calling = None;

@@ -116,9 +116,9 @@ impl SignIn {
         self.focus = FIELDS.get(next).copied().unwrap_or(Field::Server);
     }
 
-    /// Enter: the next field that is empty, or what was entered if all is there and this is the last.
+    /// Enter: the next field, or what was entered if this is the last or the password is there already.
     pub(super) fn enter(&mut self, now: Instant) -> Option<Entry> {
-        if self.focus != Field::Password {
+        if self.focus != Field::Password && self.password.is_empty() && !self.unlocked {
             self.go(true);
             return None;
         }
@@ -216,14 +216,14 @@ impl SignIn {
             if let Some((Some(at), problem)) = &self.problem
                 && *at == field
             {
-                y = paragraph(buffer, area, y, &format!("! {problem}"), theme.bad());
+                y = paragraph(buffer, area, 2, y, &format!("! {problem}"), theme.bad());
             }
             if !is_low {
                 y = y.saturating_add(1);
             }
         }
         if let Some((None, problem)) = &self.problem {
-            y = paragraph(buffer, area, y, &format!("! {problem}"), theme.bad());
+            y = paragraph(buffer, area, 2, y, &format!("! {problem}"), theme.bad());
         }
         if let Some((current, since)) = self.progress {
             for (step, what) in STEPS {
@@ -238,10 +238,10 @@ impl SignIn {
                 } else {
                     String::new()
                 };
-                text::draw(buffer, area.x.saturating_add(2), y, 5, mark, style);
-                let x = area.x.saturating_add(8);
-                text::draw(buffer, x, y, area.right().saturating_sub(x), &format!("{what}{slow}"), style);
-                y = y.saturating_add(1);
+                if y < area.bottom() {
+                    text::draw(buffer, area.x.saturating_add(2), y, 5, mark, style);
+                }
+                y = paragraph(buffer, area, 8, y, &format!("{what}{slow}"), style);
             }
         }
         cursor
@@ -249,8 +249,15 @@ impl SignIn {
 }
 
 /// Draws words over as many rows as they need, indented; gives the row after them.
-fn paragraph(buffer: &mut Buffer, area: Rect, mut y: u16, words: &str, style: ratatui::style::Style) -> u16 {
-    let x = area.x.saturating_add(2);
+fn paragraph(
+    buffer: &mut Buffer,
+    area: Rect,
+    indent: u16,
+    mut y: u16,
+    words: &str,
+    style: ratatui::style::Style,
+) -> u16 {
+    let x = area.x.saturating_add(indent);
     let room = area.right().saturating_sub(x);
     for row in text::wrap(words, usize::from(room)) {
         if y >= area.bottom() {

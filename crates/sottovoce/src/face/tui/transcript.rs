@@ -52,6 +52,8 @@ enum Entry {
         times: u64,
     },
     Day(Date),
+    /// Stands first: so many were let go.
+    Gone(u64),
 }
 
 /// Everything that is to be seen of a chat.
@@ -59,8 +61,6 @@ pub(super) struct Transcript {
     peer: String,
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// Entries that were let go.
-    gone: u64,
     day: Option<Date>,
     /// What is looked at, if not the end: the entry and the row in it that stand lowest, and what has come since.
     looking: Option<Looking>,
@@ -99,7 +99,6 @@ impl Transcript {
             peer: peer.to_owned(),
             entries: VecDeque::new(),
             bytes: 0,
-            gone: 0,
             day: None,
             looking: None,
             rows: 1,
@@ -151,13 +150,16 @@ impl Transcript {
         }
     }
 
-    /// The chat is over: what is not delivered will not be.
-    pub(super) fn close(&mut self) {
+    /// The chat is over: what is not delivered will not be. Says how many messages that are.
+    pub(super) fn close(&mut self) -> u64 {
+        let mut undelivered = 0u64;
         for progress in self.in_flight() {
             if *progress != Progress::Delivered {
                 *progress = Progress::Undelivered;
+                undelivered = undelivered.saturating_add(1);
             }
         }
+        undelivered
     }
 
     /// How far the last of one's own messages has come.
@@ -190,12 +192,14 @@ impl Transcript {
             Entry::Mine { at, .. } | Entry::Theirs { at, .. } | Entry::Note { at, .. } | Entry::Renewed { at, .. } => {
                 *at
             }
-            Entry::Day(_) => return,
+            Entry::Day(_) | Entry::Gone(_) => return,
         };
         if self.day != Some(at.date()) {
             // The first day of a chat goes without saying, unless it turns.
             if self.day.is_some() {
-                self.entries.push_back(Entry::Day(at.date()));
+                let day = Entry::Day(at.date());
+                self.bytes = self.bytes.saturating_add(day.bytes());
+                self.entries.push_back(day);
             }
             self.day = Some(at.date());
         }
@@ -205,13 +209,23 @@ impl Transcript {
             looking.newer = looking.newer.saturating_add(1);
         }
         while self.bytes > MAX_BYTES || self.entries.len() > MAX_ENTRIES {
-            let Some(oldest) = self.entries.pop_front() else { break };
-            self.bytes = self.bytes.saturating_sub(oldest.bytes());
-            self.gone = self.gone.saturating_add(1);
+            self.let_go();
+        }
+    }
+
+    /// Lets the oldest go, and says so in its place.
+    fn let_go(&mut self) {
+        let mut gone = 0u64;
+        if let Some(Entry::Gone(before)) = self.entries.front() {
+            gone = *before;
+            self.entries.pop_front();
             if let Some(looking) = &mut self.looking {
                 looking.entry = looking.entry.saturating_sub(1);
             }
         }
+        let bytes = self.entries.pop_front().map_or(self.bytes, |oldest| oldest.bytes());
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.entries.push_front(Entry::Gone(gone.saturating_add(1)));
     }
 
     /// Looks further up, or down, by rows; says whether there was anything to move.
@@ -220,11 +234,8 @@ impl Transcript {
         let at_end = Looking { entry: last, row: self.height(last).saturating_sub(1), newer: 0 };
         let mut at = self.looking.unwrap_or(at_end);
         let before = (at.entry, at.row);
-        for _ in 0..by.unsigned_abs() {
-            let moved = if by < 0 { self.row_above(at) } else { self.row_below(at) };
-            let Some((entry, row)) = moved else { break };
-            (at.entry, at.row) = (entry, row);
-        }
+        (at.entry, at.row) =
+            if by < 0 { self.above(before, by.unsigned_abs()) } else { self.below(before, by.unsigned_abs()) };
         if by < 0 {
             // The first row is not drawn further up than the top.
             (at.entry, at.row) = self.no_higher_than_full((at.entry, at.row));
@@ -260,23 +271,28 @@ impl Transcript {
         self.looking.map(|looking| looking.newer)
     }
 
-    fn row_above(&self, at: Looking) -> Option<(usize, usize)> {
-        match at.row.checked_sub(1) {
-            Some(row) => Some((at.entry, row.min(self.height(at.entry).saturating_sub(1)))),
-            None => {
-                let entry = at.entry.checked_sub(1)?;
-                Some((entry, self.height(entry).saturating_sub(1)))
-            }
+    /// The row that stands so many rows above, or the first.
+    fn above(&self, (mut entry, row): (usize, usize), mut rows: usize) -> (usize, usize) {
+        let mut row = row.min(self.height(entry).saturating_sub(1));
+        while rows > row {
+            let Some(before) = entry.checked_sub(1) else { return (0, 0) };
+            rows = rows.saturating_sub(row).saturating_sub(1);
+            (entry, row) = (before, self.height(before).saturating_sub(1));
         }
+        (entry, row.saturating_sub(rows))
     }
 
-    fn row_below(&self, at: Looking) -> Option<(usize, usize)> {
-        let row = at.row.saturating_add(1);
-        if row < self.height(at.entry) {
-            return Some((at.entry, row));
+    /// The row that stands so many rows below, or the last.
+    fn below(&self, (mut entry, mut row): (usize, usize), mut rows: usize) -> (usize, usize) {
+        loop {
+            let left = self.height(entry).saturating_sub(1).saturating_sub(row);
+            let after = entry.saturating_add(1);
+            if rows <= left || after >= self.entries.len() {
+                return (entry, row.saturating_add(rows.min(left)));
+            }
+            rows = rows.saturating_sub(left).saturating_sub(1);
+            (entry, row) = (after, 0);
         }
-        let entry = at.entry.saturating_add(1);
-        (entry < self.entries.len()).then_some((entry, 0))
     }
 
     /// The lowest row to show so that the screen is full, if what is before it does not fill it.
@@ -289,13 +305,7 @@ impl Transcript {
                 return lowest;
             }
         }
-        let mut at = Looking { entry: lowest.0, row: lowest.1, newer: 0 };
-        while rows < self.rows {
-            let Some((entry, row)) = self.row_below(at) else { break };
-            (at.entry, at.row) = (entry, row);
-            rows = rows.saturating_add(1);
-        }
-        (at.entry, at.row)
+        self.below(lowest, self.rows.saturating_sub(rows))
     }
 
     fn height(&self, entry: usize) -> usize {
@@ -312,9 +322,12 @@ impl Transcript {
             Entry::Renewed { at, times: 1 } => vec![format!("── keys renewed {} ──", at.strftime("%H:%M:%S"))],
             Entry::Renewed { at, times } => {
                 let at = at.strftime("%H:%M:%S");
-                text::wrap(&format!("── keys renewed {times} times, last {at} ──"), self.columns.max(4))
+                let whole = format!("── keys renewed {times} times, last {at} ──");
+                let fits = text::columns(&whole) <= self.columns;
+                vec![if fits { whole } else { format!("── keys renewed ×{times}, {at} ──") }]
             }
             Entry::Day(date) => vec![format!("──── {} ────", date.strftime("%A %-d %B %Y"))],
+            Entry::Gone(entries) => vec![format!("── {entries} older lines were let go ──")],
         }
     }
 
@@ -322,8 +335,14 @@ impl Transcript {
     pub(super) fn draw(&mut self, area: Rect, buffer: &mut Buffer, theme: Theme, is_reachable: bool) {
         (self.rows, self.columns) = (usize::from(area.height), usize::from(area.width));
         let Some(last) = self.entries.len().checked_sub(1) else { return };
-        // Another width, or the oldest gone, may have moved what was looked at.
-        let lowest = self.looking.map_or(last, |looking| looking.entry.min(last));
+        // Another size, or the oldest gone, may have moved what was looked at.
+        if let Some(mut at) = self.looking {
+            let entry = at.entry.min(last);
+            let row = at.row.min(self.height(entry).saturating_sub(1));
+            (at.entry, at.row) = self.no_higher_than_full((entry, row));
+            self.looking = Some(at);
+        }
+        let lowest = self.looking.map_or(last, |looking| looking.entry);
         let mut bottom = area.bottom();
         for (place, entry) in self.entries.range(..=lowest).enumerate().rev() {
             let mut words = self.words(entry);
@@ -342,11 +361,6 @@ impl Transcript {
             if bottom <= area.y {
                 return;
             }
-        }
-        if self.gone > 0 {
-            let y = bottom.saturating_sub(1);
-            let what = format!("── {} older lines were let go ──", self.gone);
-            text::draw(buffer, area.x, y, area.width, &what, theme.faint());
         }
     }
 
@@ -378,10 +392,11 @@ impl Transcript {
                     text::draw(buffer, area.x, area.y, area.width, &time, theme.faint());
                 }
                 let x = area.x.saturating_add(6);
-                text::draw(buffer, x, area.y, area.width.saturating_sub(6), &format!("* {words}"), theme.strong());
+                let mark = if is_first { "*" } else { " " };
+                text::draw(buffer, x, area.y, area.width.saturating_sub(6), &format!("{mark} {words}"), theme.strong());
                 return;
             }
-            Entry::Renewed { .. } | Entry::Day(_) => {
+            Entry::Renewed { .. } | Entry::Day(_) | Entry::Gone(_) => {
                 text::draw(buffer, area.x, area.y, area.width, words, theme.faint());
                 return;
             }
@@ -413,7 +428,138 @@ impl Entry {
             Self::Mine { text, .. } | Self::Theirs { text, .. } => text.len(),
             Self::Note { text, .. } => text.len(),
             Self::Renewed { .. } | Self::Day(_) => 0,
+            Self::Gone(_) => return 0,
         };
         text.saturating_add(ENTRY_BYTES)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "a test may panic")]
+mod tests {
+    use jiff::civil::date;
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
+
+    fn noon() -> DateTime {
+        date(2026, 3, 14).at(12, 0, 0, 0)
+    }
+
+    /// The rows that are seen, from the first that has something.
+    fn rows(transcript: &mut Transcript, columns: u16, height: u16) -> Vec<String> {
+        let area = Rect::new(0, 0, columns, height);
+        let mut buffer = Buffer::empty(area);
+        transcript.draw(area, &mut buffer, Theme::new(true), true);
+        let row =
+            |row: Rect| row.positions().map(|place| buffer[place].symbol()).collect::<String>().trim_end().to_owned();
+        area.rows().map(row).collect()
+    }
+
+    #[test]
+    fn the_oldest_goes_and_that_is_told() {
+        let mut transcript = Transcript::new("bob");
+        for n in 0..MAX_ENTRIES {
+            transcript.hear(&format!("line {n}"), noon());
+        }
+        rows(&mut transcript, 40, 5);
+        transcript.top();
+        assert!(rows(&mut transcript, 40, 5)[0].ends_with("line 0"));
+        for n in 0..10 {
+            transcript.hear(&format!("new {n}"), noon());
+        }
+        assert_eq!(transcript.entries.len(), MAX_ENTRIES);
+        let seen = rows(&mut transcript, 40, 5);
+        assert_eq!(seen[0], "── 11 older lines were let go ──", "the screen stays full, of what there is");
+        assert!(seen[4].ends_with("line 14"));
+        transcript.top();
+        let top = rows(&mut transcript, 40, 5);
+        assert_eq!(top[0], "── 11 older lines were let go ──");
+        assert!(top[1].ends_with("line 11"));
+        assert!(transcript.newer() == Some(10));
+    }
+
+    #[test]
+    fn long_messages_are_let_go_sooner() {
+        let mut transcript = Transcript::new("bob");
+        let day = |n: i32| noon().checked_add(jiff::Span::new().days(n)).unwrap();
+        for n in 0..2_000 {
+            transcript.say(&"x".repeat(16_384), day(n));
+            transcript.sent(0);
+            transcript.delivered(0);
+            assert!(transcript.bytes <= MAX_BYTES);
+        }
+        assert_eq!(transcript.bytes, transcript.entries.iter().map(Entry::bytes).sum::<usize>());
+        assert!(transcript.bytes > MAX_BYTES - 20_000, "and not much sooner");
+        assert!(size_of::<Entry>() <= ENTRY_BYTES);
+    }
+
+    #[test]
+    fn what_is_looked_at_stays() {
+        let mut transcript = Transcript::new("bob");
+        for n in 0..50 {
+            transcript.hear(&format!("line {n}"), noon());
+        }
+        let end = rows(&mut transcript, 40, 5);
+        assert!(transcript.scroll(-7));
+        let seen = rows(&mut transcript, 40, 5);
+        transcript.hear("new", noon());
+        assert_eq!(rows(&mut transcript, 40, 5), seen);
+        assert_eq!(transcript.newer(), Some(1));
+        assert!(transcript.scroll(7));
+        assert_eq!(rows(&mut transcript, 40, 5), end);
+        assert_eq!(transcript.newer(), Some(1));
+        assert!(transcript.scroll(1));
+        assert_eq!(transcript.newer(), None);
+        assert!(!transcript.scroll(1));
+        transcript.scroll(-7);
+        transcript.say("mine", noon());
+        assert!(rows(&mut transcript, 40, 5)[4].ends_with("mine"), "who speaks sees it");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Row by row up and down, each row is seen, in order and once; and a page is so many rows.
+        #[test]
+        fn each_row_can_be_looked_at(
+            texts in vec(select(vec!["a", "two\nlines", "a long line that goes on in more rows than one", "日本語日本語日本語"]), 2..12),
+            columns in 24u16..60,
+            height in 1u16..8,
+            page in 1isize..9,
+        ) {
+            let mut transcript = Transcript::new("bob");
+            for text in texts {
+                transcript.hear(text, noon());
+                transcript.say(text, noon());
+                transcript.renewed(noon());
+                transcript.note(text, noon());
+            }
+            let all = rows(&mut transcript, columns, 4_000);
+            let empty = all.iter().take_while(|row| row.is_empty()).count();
+            let all = &all[empty..];
+            let height_of = usize::from(height);
+            let mut last = rows(&mut transcript, columns, height);
+            prop_assert_eq!(&last[..], &all[all.len() - height_of..], "the end");
+            for first in (0..all.len() - height_of).rev() {
+                prop_assert!(transcript.scroll(-1));
+                last = rows(&mut transcript, columns, height);
+                prop_assert_eq!(&last[..], &all[first..first + height_of]);
+            }
+            prop_assert!(!transcript.scroll(-1));
+            let mut first = 0;
+            while transcript.scroll(page) {
+                first = (first + page.unsigned_abs()).min(all.len() - height_of);
+                let seen = rows(&mut transcript, columns, height);
+                prop_assert_eq!(&seen[..], &all[first..first + height_of]);
+            }
+            prop_assert_eq!(transcript.newer(), None);
+            while transcript.scroll(-page) {
+                first = first.saturating_sub(page.unsigned_abs());
+                let seen = rows(&mut transcript, columns, height);
+                prop_assert_eq!(&seen[..], &all[first..first + height_of]);
+            }
+            prop_assert_eq!(first, 0);
+        }
     }
 }

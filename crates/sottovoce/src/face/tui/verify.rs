@@ -98,13 +98,24 @@ impl Verify {
             say("", theme.plain());
         }
         match self.verdict(&chat.safety_number) {
-            _ if chat.trust == identity::Trust::Verified => {
+            Verdict::Nothing if chat.trust == identity::Trust::Verified => {
                 say(&format!("VERIFIED: you have compared it with {peer}"), theme.good());
             }
-            Verdict::Nothing if is_low => say(&format!("Compare with {peer} by another way: F5 same"), theme.plain()),
+            Verdict::Nothing if is_low => {
+                say(
+                    &format!(
+                        "Compare it with {peer} in person, by telephone, or paste what {peer} sent by another way. F5: it \
+                         is the same. Esc: back"
+                    ),
+                    theme.plain(),
+                );
+            }
             Verdict::Nothing => say("Is it the same? F5 notes it.", theme.plain()),
             Verdict::SoFar(digits) => say(&format!("the same so far: {digits} of {DIGITS} digits"), theme.plain()),
             Verdict::Same => say(&format!("SAME: this is {peer}. Enter notes it."), theme.good()),
+            Verdict::Different if is_low => {
+                say(&format!("DIFFERENT. If that is all of it, say nothing more: this is not {peer}."), theme.bad());
+            }
             Verdict::Different => say(
                 &format!(
                     "DIFFERENT. If you pasted all of it, somebody stands between you and {peer}: say nothing more here."

@@ -30,7 +30,8 @@ impl Screen {
     fn draw_in(&mut self, area: Rect, buffer: &mut Buffer, now: Moment) -> Option<Position> {
         let mut rest = area;
         bar(buffer, take_top(&mut rest, 1), &self.title(usize::from(area.width), now), self.title_style());
-        self.draw_question(buffer, &mut rest, now);
+        let is_typing = self.is_typing();
+        self.draw_question(buffer, &mut rest, now, is_typing);
         self.draw_bottom(buffer, &mut rest, now);
         if let Some(help) = &mut self.help {
             help.draw(rest, buffer, self.theme);
@@ -85,10 +86,17 @@ impl Screen {
 
     fn title(&self, columns: usize, now: Moment) -> String {
         match (&self.conversation, self.view) {
-            _ if self.help.is_some() => " Help".to_owned(),
+            _ if self.help.is_some() => " Help · PgUp, PgDn: more · Esc: back".to_owned(),
             _ if self.is_signing_in => " Sottovoce: log in".to_owned(),
-            _ if self.changed.is_some() => " KEY CHANGED".to_owned(),
+            _ if self.changed.is_some() => " KEY CHANGED · Esc: people".to_owned(),
             (Some(conversation), View::Chat) => conversation.title(columns, now.instant),
+            (Some(conversation), View::People) => {
+                let [whole, brief] = conversation.elsewhere();
+                [format!(" People on {} · {whole}", self.server), format!(" People · {whole}")]
+                    .into_iter()
+                    .find(|title| text::columns(title) <= columns)
+                    .unwrap_or_else(|| format!(" {brief} · people"))
+            }
             _ => format!(" People on {}", self.server),
         }
     }
@@ -98,7 +106,7 @@ impl Screen {
     }
 
     /// A request, of somebody's or one's own, in rows that cannot be missed.
-    fn draw_question(&self, buffer: &mut Buffer, rest: &mut Rect, now: Moment) {
+    fn draw_question(&self, buffer: &mut Buffer, rest: &mut Rect, now: Moment, is_typing: bool) {
         let seconds = |since: std::time::Instant| now.instant.saturating_duration_since(since).as_secs();
         if let Some(question) = &self.question {
             let peer = &question.peer;
@@ -120,9 +128,15 @@ impl Screen {
             ) {
                 bar(buffer, take_top(rest, 1), &format!(" {row}"), style);
             }
-            for row in
-                text::wrap("y or Ctrl-Y: accept    n or Ctrl-N: refuse", usize::from(rest.width.saturating_sub(2)))
-            {
+            let room = usize::from(rest.width.saturating_sub(2));
+            let keys = if is_typing {
+                "Ctrl-Y: accept    Ctrl-N: refuse"
+            } else if room < 42 {
+                "y, Ctrl-Y: accept  n, Ctrl-N: refuse"
+            } else {
+                "y or Ctrl-Y: accept    n or Ctrl-N: refuse"
+            };
+            for row in text::wrap(keys, room) {
                 bar(buffer, take_top(rest, 1), &format!(" {row}"), style);
             }
             if high {
@@ -145,7 +159,7 @@ impl Screen {
     fn draw_bottom(&self, buffer: &mut Buffer, rest: &mut Rect, now: Moment) {
         let theme = self.theme;
         if rest.height >= LOW {
-            let hints = keys::hints(&self.scopes());
+            let hints = keys::hints(&self.scopes(), usize::from(rest.width));
             let row = take_bottom(rest, 1);
             text::draw(buffer, row.x, row.y, row.width, &hints, theme.faint());
         }
@@ -172,8 +186,14 @@ impl Screen {
             let height = u16::try_from(rows.len()).unwrap_or(u16::MAX);
             let block = take_bottom(rest, height);
             for (y, row) in (block.y..block.bottom()).zip(&rows) {
-                let mark = if notice.is_bad { "! " } else { "* " };
-                text::draw(buffer, block.x, y, block.width, &format!("{mark}{row}"), style);
+                let mark = if y > block.y {
+                    " "
+                } else if notice.is_bad {
+                    "!"
+                } else {
+                    "*"
+                };
+                text::draw(buffer, block.x, y, block.width, &format!("{mark} {row}"), style);
             }
         }
     }

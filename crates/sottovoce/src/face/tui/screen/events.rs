@@ -1,6 +1,6 @@
 //! What the client tells.
 
-use client::{Ending, ErrorCode, Event, RequestEnding};
+use client::{Command, Ending, ErrorCode, Event, RequestEnding};
 use identity::Trust;
 
 use super::{
@@ -30,6 +30,8 @@ impl Screen {
             Event::LoggedIn { user, server, .. } => self.logged_in(user, server),
             Event::Users { users, more } => self.users(users, more, now),
             Event::Request { from } => {
+                // Whoever is asked while asking has nobody left to ask.
+                self.calling = None;
                 self.question = Some(Pending { peer: from, since: now.instant });
                 self.call("Somebody asks to talk.", out);
             }
@@ -195,14 +197,19 @@ impl Screen {
             // It never started.
             return self.notify(what, true, now);
         };
-        conversation.close(reason);
-        conversation.transcript.note(what, now.clock);
-        match undelivered {
+        // What the client was not told yet would be said to nobody, or to whom one talks next.
+        self.waiting.retain(|command| !matches!(command, Command::Say(_)));
+        let unsettled = conversation.close(reason);
+        conversation.transcript.note(what.as_str(), now.clock);
+        match undelivered.max(unsettled) {
             0 => {}
             1 => conversation.transcript.note("your last message was not confirmed and may be lost", now.clock),
             many => conversation
                 .transcript
                 .note(format!("your last {many} messages were not confirmed and may be lost"), now.clock),
+        }
+        if self.view == View::People {
+            self.notify(what, reason != Ending::Goodbye, now);
         }
         if !self.is_leaving {
             self.call("A chat has ended.", out);
@@ -210,11 +217,13 @@ impl Screen {
     }
 
     fn in_chat(&mut self, event: Event, now: Moment, out: &mut Vec<Effect>) {
+        let is_seen = self.view == View::Chat;
         let Some(conversation) = &mut self.conversation else { return };
         match event {
             Event::Message { from, text, .. } => {
                 conversation.transcript.hear(text.as_str(), now.clock);
-                if self.view == View::People {
+                if !is_seen {
+                    conversation.unread = conversation.unread.saturating_add(1);
                     self.notify(format!("{from} said something; F3 shows it"), false, now);
                 }
                 if !self.is_focused {

@@ -6,11 +6,12 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use super::{
     super::{
         composer::{Composer, Edit},
+        conversation::Conversation,
         keys::{self, Action, Scope},
         pages::Help,
         verify::{Verdict, Verify},
     },
-    Effect, MAX_WAITING, Moment, Pending, Reader, SETTLE, Screen, View,
+    Effect, Link, MAX_WAITING, Moment, Pending, Reader, SETTLE, Screen, View,
 };
 
 impl Screen {
@@ -65,7 +66,7 @@ impl Screen {
     }
 
     /// Whether a letter belongs to what is being typed.
-    fn is_typing(&mut self) -> bool {
+    pub(super) fn is_typing(&mut self) -> bool {
         // A password may begin with any character.
         self.is_signing_in || self.composer().is_some_and(|composer| !composer.is_empty())
     }
@@ -122,7 +123,7 @@ impl Screen {
             }
             Action::OtherView => self.other_view(),
             Action::Enter => self.enter(now, out),
-            Action::Back => self.back(out),
+            Action::Back => self.back(now, out),
             Action::NextField => self.form.go(true),
             Action::PreviousField => self.form.go(false),
             Action::Accept => self.tell(Command::Yes(None), now),
@@ -144,7 +145,10 @@ impl Screen {
                     verify.is_inverted = !verify.is_inverted;
                 }
             }
-            Action::EndChat => self.run(Command::Leave, now, out),
+            Action::EndChat if self.conversation.as_ref().is_some_and(Conversation::is_open) => {
+                self.run(Command::Leave, now, out);
+            }
+            Action::EndChat => self.look_at(View::People),
             Action::Edit(edit) => self.edit(edit),
         }
     }
@@ -199,13 +203,20 @@ impl Screen {
 
     fn other_view(&mut self) {
         self.verify = None;
-        self.view = match self.view {
+        self.look_at(match self.view {
             View::People if self.conversation.is_some() => View::Chat,
             _ => View::People,
-        };
+        });
     }
 
-    fn back(&mut self, out: &mut Vec<Effect>) {
+    fn look_at(&mut self, view: View) {
+        self.view = view;
+        if let Some(conversation) = &mut self.conversation {
+            conversation.unread = 0;
+        }
+    }
+
+    fn back(&mut self, now: Moment, out: &mut Vec<Effect>) {
         self.notice = None;
         if self.help.take().is_some() {
             return;
@@ -225,13 +236,13 @@ impl Screen {
             if conversation.transcript.newer().is_some() {
                 conversation.transcript.bottom();
             } else if !conversation.is_open() {
-                self.view = View::People;
+                self.look_at(View::People);
             }
         } else if !self.people.search.is_empty() {
             self.people.search.clear();
             self.people.typed();
         } else if self.calling.is_some() && !self.is_setting_up {
-            self.waiting.push_back(Command::No);
+            self.tell(Command::No, now);
         }
     }
 
@@ -324,6 +335,9 @@ impl Screen {
             return self.notify("too much waits already; try again soon", true, now);
         }
         match &command {
+            Command::List(_) if self.link != Link::Up => {
+                return self.notify("not connected; wait until you are connected again", true, now);
+            }
             Command::List(_) => self.lists.push_back(Reader::Person),
             // The question is answered, and not asked again.
             Command::Yes(whose) => {
