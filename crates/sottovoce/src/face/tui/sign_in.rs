@@ -240,8 +240,13 @@ impl SignIn {
                 };
                 text::draw(buffer, area.x.saturating_add(2), y, 5, mark, style);
                 let x = area.x.saturating_add(8);
-                text::draw(buffer, x, y, area.right().saturating_sub(x), &format!("{what}{slow}"), style);
-                y = y.saturating_add(1);
+                let room = area.right().saturating_sub(x);
+                for row in text::wrap(&format!("{what}{slow}"), usize::from(room)) {
+                    if y < area.bottom() {
+                        text::draw(buffer, x, y, room, &row, style);
+                    }
+                    y = y.saturating_add(1);
+                }
             }
         }
         cursor

@@ -281,21 +281,28 @@ impl Transcript {
 
     /// The lowest row to show so that the screen is full, if what is before it does not fill it.
     fn no_higher_than_full(&self, lowest: (usize, usize)) -> (usize, usize) {
+        // A row at the end is kept for the word that this is not the end, unless all there is has room beside it.
+        let full = self.rows.saturating_add(usize::from(self.looking.is_some()));
+        let visible = full.saturating_sub(1).max(1);
         let mut rows = 0usize;
         for entry in 0..=lowest.0 {
             let height = if entry == lowest.0 { lowest.1.saturating_add(1) } else { self.height(entry) };
             rows = rows.saturating_add(height);
-            if rows >= self.rows {
+            if rows > visible {
                 return lowest;
             }
         }
         let mut at = Looking { entry: lowest.0, row: lowest.1, newer: 0 };
-        while rows < self.rows {
-            let Some((entry, row)) = self.row_below(at) else { break };
+        let mut highest = (at.entry, at.row);
+        while rows <= full {
+            let Some((entry, row)) = self.row_below(at) else { return (at.entry, at.row) };
             (at.entry, at.row) = (entry, row);
             rows = rows.saturating_add(1);
+            if rows <= visible {
+                highest = (entry, row);
+            }
         }
-        (at.entry, at.row)
+        highest
     }
 
     fn height(&self, entry: usize) -> usize {
