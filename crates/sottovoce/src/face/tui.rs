@@ -35,7 +35,7 @@ use self::{
     screen::{Effect, Input, Moment, Screen},
     sign_in::Step,
     style::Theme,
-    terminal::{Notify, Terminal},
+    terminal::{Change, Notify, Terminal},
 };
 
 /// Events of the client's on their way here. A face that does not take them holds the client up, not memory.
@@ -166,8 +166,12 @@ impl Face {
                 () = sleep_until(deadline.unwrap_or_else(Deadline::now)), if deadline.is_some() => {
                     self.input(Input::Tick).await
                 }
-                () = self.terminal.continued() => {
-                    self.terminal.resumed().await.map_err(unusable)?;
+                change = self.terminal.changed() => {
+                    match change {
+                        Change::Continued => self.terminal.resumed().await,
+                        Change::Resized => self.terminal.redraw_all(),
+                    }
+                    .map_err(unusable)?;
                     self.input(Input::Resized).await
                 }
                 () = stop.cancelled(), if may_stop => {
