@@ -37,7 +37,7 @@ use self::{
     screen::{Effect, Input, Moment, Screen},
     sign_in::Step,
     style::Theme,
-    terminal::{Notify, Terminal},
+    terminal::{Change, Notify, Terminal},
 };
 
 /// Events of the client's on their way here. A face that does not take them holds the client up, not memory.
@@ -168,11 +168,9 @@ impl Face {
                 () = sleep_until(deadline.unwrap_or_else(Deadline::now)), if deadline.is_some() => {
                     self.input(Input::Tick).await
                 }
-                () = self.terminal.continued() => tokio::select! {
-                    resumed = self.terminal.resumed() => match resumed {
-                        Ok(()) => self.input(Input::Resized).await,
-                        Err(error) => Some(Err(unusable(error))),
-                    },
+                change = self.terminal.changed() => tokio::select! {
+                    done = self.changed(change) => done,
+                    // The terminal is given back already, or need not be drawn on any more.
                     () = stop.cancelled() => Some(Ok(())),
                 },
                 () = stop.cancelled(), if may_stop => {
@@ -199,6 +197,17 @@ impl Face {
                 self.input(Input::At(Step::Unlocking)).await;
                 self.carry_out(Effect::SignIn(entry)).await
             }
+        }
+    }
+
+    async fn changed(&mut self, change: Change) -> Over {
+        let done = match change {
+            Change::Continued => self.terminal.resumed().await,
+            Change::Resized => self.terminal.redraw_all(),
+        };
+        match done {
+            Ok(()) => self.input(Input::Resized).await,
+            Err(error) => Some(Err(unusable(error))),
         }
     }
 

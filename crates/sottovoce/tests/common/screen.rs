@@ -4,7 +4,7 @@ use std::{
     io::{Read as _, Write as _},
     num::NonZeroU16,
     process::{Child, Command},
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -148,7 +148,9 @@ impl Screen {
     pub(crate) fn start(mut command: Command, (rows, cols): Size) -> Self {
         let (pty, slave) = open().unwrap();
         pty.resize(pty_process::Size::new(rows, cols)).unwrap();
-        for (name, value) in [("TERM", Some("xterm-256color")), ("NO_COLOR", None), ("VTE_VERSION", None)] {
+        for (name, value) in
+            [("TERM", Some("xterm-256color")), ("NO_COLOR", None), ("VTE_VERSION", None), ("RUST_BACKTRACE", None)]
+        {
             if command.get_envs().all(|(other, _)| other != name) {
                 match value {
                     Some(value) => command.env(name, value),
@@ -172,10 +174,10 @@ impl Screen {
             let mut buffer = [0; 16_384];
             // Linux ends the reading with an error once no process has the other side open.
             while let Ok(count @ 1..) = (&*reader).read(&mut buffer) {
-                writer.0.lock().unwrap().take(&buffer[..count]);
+                lock(&writer.0).take(&buffer[..count]);
                 writer.1.notify_all();
             }
-            writer.0.lock().unwrap().is_over = true;
+            lock(&writer.0).is_over = true;
             writer.1.notify_all();
         });
         Self { process, keyboard: pty, shared, modes }
@@ -240,7 +242,7 @@ impl Screen {
         let begin = now();
         let mut shown = self.shown();
         loop {
-            if !shown.is_in_frame || shown.is_over {
+            if shown.is_over || !shown.is_in_frame && !shown.is_empty() {
                 if let Some(found) = look(&shown) {
                     shown.is_sound();
                     return found;
@@ -256,7 +258,7 @@ impl Screen {
 
     /// What is shown, as it is: maybe in the middle of a frame.
     pub(crate) fn shown(&self) -> MutexGuard<'_, Shown> {
-        self.shared.0.lock().unwrap()
+        lock(&self.shared.0)
     }
 
     pub(crate) fn rows(&self) -> Vec<String> {
@@ -280,6 +282,11 @@ impl Screen {
         self.shown().heard().commands.clone()
     }
 
+    pub(crate) fn size(&self) -> Size {
+        let (rows, cols) = self.shown().screen().size();
+        (rows.get(), cols.get())
+    }
+
     /// Gives the terminal another size. The program hears of it at some time.
     pub(crate) fn resizes(&self, (rows, cols): Size) {
         self.shown().parser.set_size(side(rows), side(cols));
@@ -290,9 +297,15 @@ impl Screen {
     #[track_caller]
     pub(crate) fn resize(&self, size: Size) {
         let begin = self.shown().raw.len();
+        if self.size() == size {
+            // Nobody would be told.
+            return;
+        }
         self.resizes(size);
         self.wait(&format!("a frame of {size:?}"), |shown| {
-            shown.raw[begin..].windows(4).any(|bytes| bytes == b"\x1b[2J").then_some(())
+            let is_new = shown.raw[begin..].windows(4).any(|bytes| bytes == b"\x1b[2J");
+            // A frame for the size before may have been on its way.
+            (is_new && shown.fits()).then_some(())
         });
     }
 
@@ -317,7 +330,7 @@ impl Screen {
     #[track_caller]
     pub(crate) fn ended(&mut self) -> (Option<i32>, String) {
         let begin = now();
-        let mut shown = self.shared.0.lock().unwrap();
+        let mut shown = lock(&self.shared.0);
         while !shown.is_over {
             let left = PATIENCE.checked_sub(begin.elapsed());
             let left = left.unwrap_or_else(|| panic!("it does not end:\n{}", shown.picture()));
@@ -409,9 +422,21 @@ impl Shown {
             assert!(!row.chars().any(is_dangerous), "row {y}: {row:?}\n{picture}");
             keeps_its_order(&row, &picture);
         }
-        for x in 0..self.cols() {
-            assert!(screen.cell(0, x).unwrap().inverse(), "column {x} of the title is no title:\n{picture}");
-        }
+        assert!(self.fits(), "the title has not the width of the screen:\n{picture}");
+    }
+
+    /// Whether the program has taken the whole screen and not drawn anything on it yet.
+    fn is_empty(&self) -> bool {
+        let is_title = |cell: &vt100::Cell| cell.inverse() || cell.has_contents();
+        self.screen().alternate_screen() && !self.screen().cell(0, 0).is_some_and(is_title)
+    }
+
+    /// Whether the title has all columns of its row, and nothing ran on to another row.
+    fn fits(&self) -> bool {
+        let screen = self.screen();
+        let (rows, cols) = screen.size();
+        (0..cols.get()).all(|x| screen.cell(0, x).is_some_and(vt100::Cell::inverse))
+            && (0..rows.get()).all(|y| !screen.row_wrapped(y))
     }
 
     /// Nothing of a full screen is left.
@@ -448,6 +473,11 @@ fn keeps_its_order(row: &str, picture: &str) {
     let end = row.find(['│', '┃']).map_or_else(|| 2.min(row.len()), |bar| bar + '│'.len_utf8());
     let frame = row.get(..end).unwrap_or_default();
     assert!(shown.starts_with(frame), "{frame:?} is moved: {shown:?}\n{picture}");
+}
+
+/// What a test that failed was looking at is still there for the thread that reads.
+fn lock(shown: &Mutex<Shown>) -> MutexGuard<'_, Shown> {
+    shown.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn side(length: u16) -> NonZeroU16 {

@@ -102,24 +102,25 @@ impl Conversation {
             Trust::Pinned => ("not verified, same key as before", "not verified"),
             Trust::New => ("not verified, first chat", "not verified"),
         };
-        let (seal, brief) = match (self.is_open(), self.is_post_quantum) {
-            (false, _) => {
-                let whole = format!(" {peer} · {trust} · chat over");
-                let fits = text::columns(&whole) <= columns;
-                return if fits { whole } else { format!(" {peer} · {short} · chat over") };
-            }
-            (true, true) => ("post-quantum: yes", "PQ"),
-            (true, false) => ("post-quantum: no", "not PQ"),
+        let (seal, brief) =
+            if self.is_post_quantum { ("post-quantum: yes", "PQ") } else { ("post-quantum: no", "not PQ") };
+        let titles = if self.is_open() {
+            vec![
+                format!(" {peer} · {trust} · {seal} · keys renewed {renewed} ago"),
+                format!(" {peer} · {short} · {seal} · keys {renewed} old"),
+                format!(" {peer} · {short} · {brief} · keys {renewed}"),
+                format!(" {peer} · {short} · {brief}"),
+                format!(" {short} · {peer}"),
+            ]
+        } else {
+            vec![
+                format!(" {peer} · {trust} · chat over"),
+                format!(" {peer} · {short} · chat over"),
+                format!(" chat over · {short} · {peer}"),
+            ]
         };
-        [
-            format!(" {peer} · {trust} · {seal} · keys renewed {renewed} ago"),
-            format!(" {peer} · {short} · {seal} · keys {renewed} old"),
-            format!(" {peer} · {short} · {brief} · keys {renewed}"),
-            format!(" {peer} · {short} · {brief}"),
-        ]
-        .into_iter()
-        .find(|title| text::columns(title) <= columns)
-        .unwrap_or_else(|| format!(" {short} · {peer}"))
+        let fits = |title: &&String| text::columns(title) <= columns;
+        titles.iter().find(fits).or(titles.last()).cloned().unwrap_or_default()
     }
 
     /// What the bar of another view says of the chat, whole and in brief.

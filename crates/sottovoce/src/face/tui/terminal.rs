@@ -46,6 +46,18 @@ static IS_HELD: AtomicBool = AtomicBool::new(false);
 pub(crate) struct Terminal {
     screen: ratatui::Terminal<Cells<Tty>>,
     continued: tokio::signal::unix::Signal,
+    resized: tokio::signal::unix::Signal,
+}
+
+/// What the terminal's side tells by a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The process goes on after a stop that did not come from [`Terminal::suspend`]. To be followed by
+    /// [`Terminal::resumed`].
+    Continued,
+    /// The window has another size, or had one for a moment. To be followed by [`Terminal::redraw_all`]: what the
+    /// terminal shows is not what it was told to.
+    Resized,
 }
 
 impl Terminal {
@@ -57,9 +69,11 @@ impl Terminal {
     pub(crate) fn enter() -> io::Result<Self> {
         give_back_in_panic();
         let continued = listen_for_continuation()?;
+        // crossterm tells of it too, but not of one that comes together with a key.
+        let resized = signal(SignalKind::window_change())?;
         hold()?;
         let screen = ratatui::Terminal::new(Cells::new(Tty, size)).inspect_err(|_| restore())?;
-        Ok(Self { screen, continued })
+        Ok(Self { screen, continued, resized })
     }
 
     /// Shows a frame; only what differs from the one before is written.
@@ -96,11 +110,12 @@ impl Terminal {
         self.take_back().await
     }
 
-    /// Waits until the process is continued after a stop that did not come from [`suspend`](Self::suspend). To be
-    /// followed by [`resumed`](Self::resumed). May be dropped at any await.
-    pub(crate) async fn continued(&mut self) {
-        if self.continued.recv().await.is_none() {
-            pending().await
+    /// Waits for a change from outside. May be dropped at any await.
+    pub(crate) async fn changed(&mut self) -> Change {
+        tokio::select! {
+            Some(()) = self.continued.recv() => Change::Continued,
+            Some(()) = self.resized.recv() => Change::Resized,
+            else => pending().await,
         }
     }
 

@@ -297,15 +297,25 @@ impl Transcript {
 
     /// The lowest row to show so that the screen is full, if what is before it does not fill it.
     fn no_higher_than_full(&self, lowest: (usize, usize)) -> (usize, usize) {
+        // A row at the end is kept for the word that this is not the end, unless all there is has room beside it.
+        let full = self.rows.saturating_add(usize::from(self.looking.is_some()));
+        let visible = full.saturating_sub(1).max(1);
         let mut rows = 0usize;
         for entry in 0..=lowest.0 {
             let height = if entry == lowest.0 { lowest.1.saturating_add(1) } else { self.height(entry) };
             rows = rows.saturating_add(height);
-            if rows >= self.rows {
+            if rows > visible {
                 return lowest;
             }
         }
-        self.below(lowest, self.rows.saturating_sub(rows))
+        // All that is left may fit as well, together with the row of that word.
+        let end = self.below(lowest, full.saturating_sub(rows));
+        if self.is_last(end) { end } else { self.below(lowest, visible.saturating_sub(rows)) }
+    }
+
+    /// Whether a row is the last of all.
+    fn is_last(&self, (entry, row): (usize, usize)) -> bool {
+        entry.saturating_add(1) >= self.entries.len() && row.saturating_add(1) >= self.height(entry)
     }
 
     fn height(&self, entry: usize) -> usize {

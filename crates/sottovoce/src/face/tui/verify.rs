@@ -54,6 +54,9 @@ impl Verify {
 
     /// Draws it, and says where the cursor belongs.
     pub(super) fn draw(&self, chat: &Conversation, area: Rect, buffer: &mut Buffer, theme: Theme) -> Position {
+        if area.is_empty() {
+            return area.as_position();
+        }
         let peer = &chat.peer;
         let code = QrCode::with_error_correction_level(chat.safety_number.replace(' ', ""), EcLevel::M).ok();
         let side = code.as_ref().map_or(0, |code| code.width().saturating_add(QUIET.saturating_mul(2)));
