@@ -14,6 +14,11 @@ use super::{
 const SETTLED: Duration = Duration::from_secs(1);
 const UNSETTLED: Duration = Duration::from_millis(999);
 
+/// Accepting names whose request it is for.
+fn yes(name: &str) -> Command {
+    Command::Yes(Some(name.parse().unwrap()))
+}
+
 fn asked() -> Stage {
     let mut stage = Stage::online(&["bob", "carol"]);
     stage.event(request("bob"));
@@ -22,7 +27,7 @@ fn asked() -> Stage {
 
 #[test]
 fn letters_answer_after_a_second() {
-    for (letter, answer) in [('y', Command::Yes), ('n', Command::No)] {
+    for (letter, answer) in [('y', yes("bob")), ('n', Command::No)] {
         let mut stage = asked();
         stage.wait(UNSETTLED);
         stage.type_in(&letter.to_string());
@@ -51,7 +56,7 @@ fn letters_are_typed_when_something_is_typed() {
 
 #[test]
 fn control_keys_answer_at_once_whatever_is_typed() {
-    for (letter, answer) in [('y', Command::Yes), ('n', Command::No)] {
+    for (letter, answer) in [('y', yes("bob")), ('n', Command::No)] {
         let mut stage = asked();
         stage.type_in("car");
         stage.ctrl(letter);
@@ -72,7 +77,13 @@ fn letters_are_typed_when_nobody_asks() {
 
 #[test]
 fn commands_answer() {
-    for (line, answer) in [("--y", Command::Yes), ("/yes", Command::Yes), ("--n", Command::No), ("/no", Command::No)] {
+    for (line, answer) in [
+        ("--y", yes("bob")),
+        ("/yes", yes("bob")),
+        ("/yes Bob", yes("bob")),
+        ("--n", Command::No),
+        ("/no", Command::No),
+    ] {
         let mut stage = asked();
         stage.enter(line);
         assert_eq!(stage.told(), [answer]);
@@ -96,9 +107,17 @@ fn an_answer_is_given_once() {
     stage.expect_no("ASKS TO TALK");
     stage.expect("agreeing on keys with bob");
     stage.ctrl('y');
-    assert_eq!(stage.told(), [Command::Yes]);
+    assert_eq!(stage.told(), [yes("bob")]);
     stage.start_chat("bob", Trust::New);
     stage.expect_no("agreeing on keys");
+}
+
+#[test]
+fn an_answer_to_somebody_else_leaves_the_question() {
+    let mut stage = asked();
+    stage.enter("/yes carol");
+    assert_eq!(stage.told(), [yes("carol")], "the client says that this is not who asks");
+    stage.expect("bob ASKS TO TALK");
 }
 
 #[test]
@@ -216,7 +235,7 @@ fn what_is_typed_stays_when_somebody_asks_over_a_closed_chat() {
     stage.expect("> yes, and yn");
     assert_eq!(stage.told(), []);
     stage.ctrl('y');
-    assert_eq!(stage.told(), [Command::Yes]);
+    assert_eq!(stage.told(), [yes("carol")]);
 }
 
 #[test]
