@@ -527,6 +527,18 @@ mod tests {
         assert!(rows(&mut transcript, 40, 5)[4].ends_with("mine"), "who speaks sees it");
     }
 
+    #[test]
+    fn no_row_begins_with_what_people_wrote() {
+        let mut transcript = Transcript::new("bob");
+        transcript.hear("שלום עולם שלום עולם\nשלום", noon());
+        transcript.say("سلام", noon());
+        for row in rows(&mut transcript, 30, 4) {
+            let (margin, _) = row.split_once(['│', '┃']).unwrap();
+            assert!(margin.chars().all(|c| c == ' ' || c == ':' || c == '…' || c.is_ascii_alphanumeric()), "{row:?}");
+            assert!(row.contains("│\u{200e}") || row.contains("┃\u{200e}"), "{row:?}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
