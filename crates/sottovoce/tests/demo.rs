@@ -12,7 +12,14 @@ mod common;
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use common::{Client, PROGRAM, lines::Lines, now, signal, terminal::Terminal};
+use common::{
+    Client, PROGRAM,
+    lines::Lines,
+    now,
+    screen::{ENTER, ESC, F4, SMALL, Screen, USUAL, ctrl},
+    signal,
+    terminal::Terminal,
+};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -106,11 +113,10 @@ fn an_order_to_stop_leaves_nothing_behind() {
     }
     for order in [Signal::TERM, Signal::HUP] {
         let rooms = Rooms::new();
-        let mut demo = Terminal::start(rooms.demo());
-        demo.expect("logged in to localhost as alice");
+        let mut demo = Screen::start(rooms.demo(), USUAL);
+        demo.expect("connected to localhost as alice");
         signal(&demo.process, order);
-        let (code, seen) = demo.ended();
-        assert_eq!(code, Some(0), "{order:?}: {seen}");
+        demo.leaves_clean(0);
         rooms.are_left_empty();
     }
 }
@@ -134,24 +140,31 @@ fn whoever_reads_the_output_may_go() {
 #[test]
 fn at_a_terminal_one_is_alice_and_others_may_join() {
     let rooms = Rooms::new();
-    let mut demo = Terminal::start(rooms.demo());
-    demo.expect("logged in to localhost as alice");
-    demo.types("--l\n");
-    demo.expect("* online: bob");
-    demo.types("--r bob\n");
-    demo.expect("you talk to bob");
-    demo.expect("bob: Hello alice.");
-    demo.types("Are you there?\n");
-    demo.expect("bob: ");
+    // Wide enough for the path of a profile.
+    let mut demo = Screen::start(rooms.demo(), (30, 300));
+    demo.expect_row("> bob");
+    demo.expect("you are alice");
+    demo.types(ENTER);
+    demo.expect_row("┃ Hello alice.");
+    demo.types(&format!("Are you there?{ENTER}"));
     demo.expect("14 characters");
-    demo.types("/leave\n");
-    demo.expect("ended with a goodbye");
-    demo.expect("logged in to localhost as alice");
+    demo.types(F4);
+    demo.expect("CHAT CLOSED with a goodbye");
+    demo.types(ESC);
+    demo.expect("People on localhost");
+    demo.types(&ctrl('q'));
+    demo.leaves_clean(0);
+    rooms.are_left_empty();
 
     // The command that the screen shows lets a third person in, with the password that it shows.
-    assert!(demo.seen().contains("(password: demo)"), "{}", demo.seen());
-    let command = demo.line(&format!("*     {PROGRAM} "));
-    let profile = Path::new(command.strip_prefix("chat --profile ").unwrap());
+    let rooms = Rooms::new();
+    let mut demo = Screen::start(rooms.demo(), (30, 300));
+    demo.expect_row("> bob");
+    demo.expect("(password: demo)");
+    let (_, row) = demo.expect_row("chat --profile ");
+    let (program, profile) = row.trim().split_once(" chat --profile ").unwrap();
+    assert_eq!(program, PROGRAM);
+    let profile = Path::new(profile);
     assert!(profile.starts_with(rooms.temporary.path()));
     let elsewhere = tempfile::tempdir().unwrap();
     let password = elsewhere.path().join("password");
@@ -161,18 +174,45 @@ fn at_a_terminal_one_is_alice_and_others_may_join() {
     let mut carol = Client::start(chat);
     carol.expect("logged_in");
     assert_eq!(carol.lists(), ["alice", "bob"]);
+    demo.expect_row("carol");
     carol.types("--r alice");
-    demo.expect("carol asks to talk");
-    demo.types("--y\n");
+    demo.expect("carol ASKS TO TALK");
+    demo.types(&ctrl('y'));
     carol.expect("chat_started");
-    demo.types("\x03");
+    demo.types(&ctrl('c'));
     assert_eq!(carol.expect_closed(), "goodbye");
-    // Her relay is not coming back, but that is for her to know.
-    assert_eq!(carol.expect_error(), "unreachable");
-    carol.types("--ex");
-    assert_eq!(carol.ended(), (Some(0), String::new()));
+    demo.leaves_clean(0);
+    carol.expect("reconnecting");
+    rooms.are_left_empty();
+}
+
+#[test]
+fn a_small_terminal_is_enough() {
+    let rooms = Rooms::new();
+    let mut demo = Screen::start(rooms.demo(), SMALL);
+    demo.expect_row("> bob");
+    demo.types(ENTER);
+    demo.expect_row("┃ Hello alice.");
+    demo.types(&ctrl('q'));
+    demo.leaves_clean(0);
+    rooms.are_left_empty();
+}
+
+#[test]
+fn a_terminal_that_can_do_little_gets_lines() {
+    let rooms = Rooms::new();
+    let mut command = rooms.demo();
+    command.env("TERM", "dumb");
+    let mut demo = Terminal::start(command);
+    demo.expect("logged in to localhost as alice");
+    demo.types("--l\n");
+    demo.expect("* online: bob");
+    demo.types("--r bob\n");
+    demo.expect("bob: Hello alice.");
+    demo.types("\x03");
     let (code, seen) = demo.ended();
     assert_eq!(code, Some(0), "{seen}");
+    assert!(!seen.contains('\x1b'), "{seen:?}");
     assert!(demo.echoes());
     rooms.are_left_empty();
 }

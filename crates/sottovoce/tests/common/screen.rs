@@ -11,7 +11,7 @@ use std::{
 
 use pty_process::blocking::{Pty, open};
 use rustix::termios::tcgetattr;
-use unicode_bidi::BidiInfo;
+use unicode_bidi::{BidiClass, BidiInfo};
 
 use super::{PATIENCE, World, now};
 
@@ -303,9 +303,8 @@ impl Screen {
         }
         self.resizes(size);
         self.wait(&format!("a frame of {size:?}"), |shown| {
-            let is_new = shown.raw[begin..].windows(4).any(|bytes| bytes == b"\x1b[2J");
             // A frame for the size before may have been on its way.
-            (is_new && shown.fits()).then_some(())
+            shown.was_drawn_for(size, begin).then_some(())
         });
     }
 
@@ -425,6 +424,23 @@ impl Shown {
         assert!(self.fits(), "the title has not the width of the screen:\n{picture}");
     }
 
+    /// Whether the last frame since this place in `raw` that drew all of the screen anew was made for this size: the
+    /// title has all columns, and nothing is outside.
+    fn was_drawn_for(&self, (rows, cols): Size, begin: usize) -> bool {
+        let raw = &self.raw[begin..];
+        let Some(last) = raw.windows(4).rposition(|bytes| bytes == b"\x1b[2J") else { return false };
+        let raw = &raw[last..];
+        let mut wide = vt100::Parser::new(side(2), side(1000), 0);
+        wide.process(raw);
+        let is_title = |x: &u16| wide.screen().cell(0, *x).is_some_and(vt100::Cell::inverse);
+        let text = String::from_utf8_lossy(raw);
+        let places = text.split("\x1b[").filter_map(|part| part.split_once('H')?.0.split_once(';'));
+        (0..1000).take_while(is_title).count() == usize::from(cols)
+            && places
+                .filter_map(|(row, column)| Some((row.parse::<u16>().ok()?, column.parse::<u16>().ok()?)))
+                .all(|(row, column)| row <= rows && column <= cols)
+    }
+
     /// Whether the program has taken the whole screen and not drawn anything on it yet.
     fn is_empty(&self) -> bool {
         let is_title = |cell: &vt100::Cell| cell.inverse() || cell.has_contents();
@@ -470,8 +486,8 @@ fn keeps_its_order(row: &str, picture: &str) {
     let Some(paragraph) = info.paragraphs.first() else { return };
     assert!(paragraph.level.is_ltr() || row.trim().is_empty(), "from the right: {row:?}\n{picture}");
     let shown = info.reorder_line(paragraph, paragraph.range.clone());
-    let end = row.find(['│', '┃']).map_or_else(|| 2.min(row.len()), |bar| bar + '│'.len_utf8());
-    let frame = row.get(..end).unwrap_or_default();
+    let is_from_right = |c: char| matches!(unicode_bidi::bidi_class(c), BidiClass::R | BidiClass::AL | BidiClass::AN);
+    let frame = row.split(is_from_right).next().unwrap_or_default();
     assert!(shown.starts_with(frame), "{frame:?} is moved: {shown:?}\n{picture}");
 }
 

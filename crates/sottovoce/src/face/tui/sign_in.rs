@@ -216,7 +216,10 @@ impl SignIn {
             if let Some((Some(at), problem)) = &self.problem
                 && *at == field
             {
-                y = paragraph(buffer, area, 2, y, &format!("! {problem}"), theme.bad());
+                // The other fields stay in sight, however much somebody typed that comes back in the message.
+                let most = area.height.saturating_sub(3).max(1);
+                let room = Rect { height: y.saturating_add(most).min(area.bottom()).saturating_sub(area.y), ..area };
+                y = paragraph(buffer, room, 2, y, &format!("! {problem}"), theme.bad());
             }
             if !is_low {
                 y = y.saturating_add(1);

@@ -39,6 +39,10 @@ const SPACING_MARKS: [char; 51] = [
     '\u{1D16D}', '\u{1D16E}', '\u{1D16F}', '\u{1D170}', '\u{1D171}', '\u{1D172}',
 ];
 
+/// The mark that keeps a terminal which reorders right-to-left text from taking it for the row's direction
+/// (U+200E; Unicode Standard Annex 9).
+pub(super) const LEFT_TO_RIGHT: &str = "\u{200e}";
+
 const ELLIPSIS: &str = "…";
 const JOINER: char = '\u{200D}';
 
@@ -86,6 +90,31 @@ pub(super) fn draw(buffer: &mut Buffer, x: u16, y: u16, room: u16, text: &str, s
         used = used.saturating_add(wide);
     }
     used
+}
+
+/// Marks each row in which something is written from right to left as one that begins at the left. A terminal that
+/// reorders takes the direction of a row from the first letter in it (Unicode Standard Annex 9, P2), and would move what
+/// stands before that to the other side. To be called when all else is drawn.
+pub(super) fn keep_direction(buffer: &mut Buffer) {
+    let area = buffer.area;
+    for y in area.top()..area.bottom() {
+        let is_from_right = |x: u16| {
+            let symbol = buffer.cell((x, y)).map_or("", |cell| cell.symbol());
+            !symbol.is_ascii() && symbol.chars().any(is_from_right)
+        };
+        if (area.left()..area.right()).any(is_from_right)
+            && let Some(cell) = buffer.cell_mut((area.left(), y))
+            && is_plain(cell.symbol())
+        {
+            let symbol = format!("{}{LEFT_TO_RIGHT}", cell.symbol());
+            cell.set_symbol(&symbol);
+        }
+    }
+}
+
+/// Characters of the blocks that Unicode keeps for scripts from right to left, their digits included.
+fn is_from_right(c: char) -> bool {
+    matches!(c, '\u{590}'..='\u{8FF}' | '\u{FB1D}'..='\u{FDFF}' | '\u{FE70}'..='\u{FEFF}' | '\u{10800}'..='\u{10FFF}' | '\u{1E800}'..='\u{1EFFF}')
 }
 
 fn wrap_line(line: &str, columns: usize, rows: &mut Vec<String>) {

@@ -6,7 +6,10 @@ use jiff::civil::{Date, DateTime};
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use zeroize::Zeroizing;
 
-use super::{style::Theme, text};
+use super::{
+    style::Theme,
+    text::{self, LEFT_TO_RIGHT},
+};
 
 /// Bytes of text that are kept; the oldest goes first.
 const MAX_BYTES: usize = 8 << 20;
@@ -14,9 +17,6 @@ const MAX_BYTES: usize = 8 << 20;
 const MAX_ENTRIES: usize = 20_000;
 /// An entry's own cost, beside its text.
 const ENTRY_BYTES: usize = 96;
-/// The mark that keeps a terminal which reorders right-to-left text from taking it for the row's direction
-/// (U+200E; Unicode Standard Annex 9): it stands before what people wrote, on every row.
-const LEFT_TO_RIGHT: &str = "\u{200e}";
 
 /// How far a message of one's own has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -425,6 +425,7 @@ impl Transcript {
         let bar = area.x.saturating_add(u16::try_from(margin.columns()).unwrap_or(u16::MAX).saturating_sub(2));
         if let Some(cell) = buffer.cell_mut((bar, area.y)) {
             let line = if matches!(entry, Entry::Mine { .. }) { "│" } else { "┃" };
+            // The mark stands before what people wrote, on every row.
             cell.set_symbol(&format!("{line}{LEFT_TO_RIGHT}")).set_style(style);
         }
         let x = bar.saturating_add(2);

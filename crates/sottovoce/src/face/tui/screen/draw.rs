@@ -22,6 +22,7 @@ impl Screen {
     pub(crate) fn draw(&mut self, frame: &mut Frame<'_>, now: Moment) {
         let area = frame.area();
         let cursor = self.draw_in(area, frame.buffer_mut(), now);
+        text::keep_direction(frame.buffer_mut());
         if let Some(cursor) = cursor.filter(|cursor| area.contains(*cursor)) {
             frame.set_cursor_position(cursor);
         }
