@@ -115,6 +115,9 @@ impl Verify {
             }
             Verdict::Nothing => say("Is it the same? F5 notes it.", theme.plain()),
             Verdict::SoFar(digits) => say(&format!("the same so far: {digits} of {DIGITS} digits"), theme.plain()),
+            Verdict::Same if chat.trust == identity::Trust::Verified => {
+                say(&format!("VERIFIED: what you pasted is the same, so this is {peer}"), theme.good());
+            }
             Verdict::Same => say(&format!("SAME: this is {peer}. Enter notes it."), theme.good()),
             Verdict::Different if is_low => {
                 say(&format!("DIFFERENT. If that is all of it, say nothing more: this is not {peer}."), theme.bad());
