@@ -140,8 +140,8 @@ fn what_a_peer_says_stays_in_its_place(size: Size) {
 fn codes(raw: &str) -> Vec<u8> {
     raw.split("\x1b[")
         .filter_map(|part| {
-            let end = part.find(|c: char| !c.is_ascii_digit() && c != ';')?;
-            (part[end..].starts_with('m')).then(|| &part[..end])
+            let (codes, rest) = part.split_at(part.find(|c: char| !c.is_ascii_digit() && c != ';')?);
+            rest.starts_with('m').then_some(codes)
         })
         .flat_map(|codes| codes.split(';').map(|code| code.parse().unwrap_or(0)))
         .collect()

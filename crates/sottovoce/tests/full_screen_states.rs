@@ -132,8 +132,8 @@ fn code_on(screen: &Screen, is_negative: bool) -> String {
         assert!(is_code(x, y / 2), "{}", shown.picture());
         match cell(x, y / 2).unwrap().contents() {
             "█" => true,
-            "▀" => y % 2 == 0,
-            "▄" => y % 2 == 1,
+            "▀" => y.is_multiple_of(2),
+            "▄" => !y.is_multiple_of(2),
             " " | "" => false,
             other => panic!("{other:?} in the code"),
         }
@@ -272,7 +272,8 @@ fn a_window_may_have_any_size_at_any_time() {
     resizes(&alice, "┃ the end", &["bob · not verified"]);
     alice.types(F2);
     shows(&alice, &number);
-    resizes(&alice, &number[..23], &["paste:"]);
+    let (first, _) = number.split_at(23);
+    resizes(&alice, first, &["paste:"]);
     alice.types(F2);
     alice.types("\x1b[5~");
     alice.expect("earlier messages");

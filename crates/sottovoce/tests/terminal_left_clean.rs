@@ -192,7 +192,7 @@ fn a_job_is_stopped_and_continued() {
                 terminal.expect(mark);
                 terminal.resize(USUAL);
                 terminal.expect(mark);
-                let is_same = |shown: &common::screen::Shown| {
+                let is_same = |shown: &common::shown::Shown| {
                     // The age of the keys goes on.
                     shown.rows().iter().skip(1).eq(rows.iter().skip(1))
                 };

@@ -3,6 +3,7 @@
 
 pub(crate) mod lines;
 pub(crate) mod screen;
+pub(crate) mod shown;
 pub(crate) mod terminal;
 
 use std::{
@@ -30,7 +31,7 @@ use tempfile::TempDir;
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sottovoce");
 pub(crate) const PASSWORD: &str = "correct horse";
 /// How long a test waits for what must come; far longer than it ever takes, on the slowest machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(12);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server process in a directory of its own, and the profiles of its users.
 pub(crate) struct World {
