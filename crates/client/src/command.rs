@@ -16,8 +16,9 @@ pub enum Command {
     No,
     /// Send a message.
     Say(Text),
-    /// Note that the safety number was compared with the peer, and is the same.
-    Verify,
+    /// Note that the safety number was compared with the peer, and is the same; if a number is given, only if it is
+    /// that of the chat: another may have begun since it was looked at. Only its digits count.
+    Verify(Option<String>),
     /// Let go of the key that is pinned for somebody.
     Forget(UserName),
     /// Show what can be typed.
@@ -34,7 +35,8 @@ pub const HELP: &str = "\
 --r, /talk NAME ask NAME to talk
 --y, /yes       accept a request to talk; --y NAME only if it is NAME's
 --n, /no        refuse a request, or take back your own
-/verify         note that you compared the safety number, and it is the same
+/verify         note that you compared the safety number, and it is the same;
+                /verify NUMBER only if NUMBER, which your peer gave you, is the same
 /forget NAME    let go of the key that NAME had, once NAME told you that it changed
 /leave          end the chat and stay online; the next chat has fresh keys
 --ex, /quit     end the chat and leave
@@ -65,7 +67,10 @@ impl Command {
             "--y" | "/yes" => takes_at_most(1).and_then(|()| Ok(Self::Yes(first.map(str::parse).transpose()?))),
             "--n" | "/no" => takes_at_most(0).map(|()| Self::No),
             "--ex" | "/quit" => takes_at_most(0).map(|()| Self::Exit),
-            "/verify" => takes_at_most(0).map(|()| Self::Verify),
+            "/verify" => {
+                let number = line.trim().strip_prefix("/verify").unwrap_or_default().trim();
+                Ok(Self::Verify((!number.is_empty()).then(|| number.to_owned())))
+            }
             "/forget" => takes_at_most(1).and_then(|()| Ok(Self::Forget(first.unwrap_or("").parse()?))),
             "/leave" => takes_at_most(0).map(|()| Self::Leave),
             "/help" => takes_at_most(0).map(|()| Self::Help),
@@ -128,7 +133,8 @@ mod tests {
         assert_eq!(parse("/no"), Ok(Command::No));
         assert_eq!(parse("--ex"), Ok(Command::Exit));
         assert_eq!(parse("/leave"), Ok(Command::Leave));
-        assert_eq!(parse("/verify"), Ok(Command::Verify));
+        assert_eq!(parse("/verify"), Ok(Command::Verify(None)));
+        assert_eq!(parse("/verify 01234 56789 "), Ok(Command::Verify(Some("01234 56789".into()))));
         assert_eq!(parse("/forget Bob"), Ok(Command::Forget("bob".parse().unwrap())));
         assert_eq!(parse("--example"), Command::say("--example".into()));
         assert_eq!(parse("  as typed  "), Command::say("  as typed  ".into()));

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use e2e::{Invitation, Member, Own};
 use identity::{Pin, Trust, UserKey};
-use protocol::{ChatId, CloseReason, List, Machine, PublicKey, ServerName, Timers, ToServer, UserName};
+use protocol::{ChatId, CloseReason, List, Machine, Page, PublicKey, ServerName, Timers, ToServer, UserName};
 
 use self::{
     connection::{Attempts, Purpose},
@@ -109,7 +109,8 @@ pub struct Client {
     attempts: Attempts,
     /// What the user wanted before the log-in was through, as a pipe does.
     early: VecDeque<Command>,
-    lists_asked: usize,
+    /// The parts of the list that the server is to send, in order.
+    lists_asked: VecDeque<Page>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +202,7 @@ impl Client {
             logged_in_to: None,
             attempts: Attempts::default(),
             early: VecDeque::new(),
-            lists_asked: 0,
+            lists_asked: VecDeque::new(),
         }
     }
 

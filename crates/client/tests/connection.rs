@@ -15,7 +15,7 @@ use std::{
 
 use client::{Client, Command, ErrorCode, Event, Failure, Input, Output};
 use identity::{Negotiated, UserKey};
-use protocol::{Machine as _, Request, ServerError, ToClient, ToServer};
+use protocol::{List, Machine as _, Request, ServerError, ToClient, ToServer};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 
 const ONLINE_FOR_GOOD: Duration = Duration::from_secs(10);
@@ -507,5 +507,33 @@ fn a_silent_server_is_noticed_after_a_reconnect_too() {
         assert_eq!(alice.told(), [""; 0]);
         alice.let_in();
         assert_eq!(alice.told().last().unwrap(), "Reconnected");
+    }
+}
+
+/// A face marks one of the names for the user to ask: it must be one that the user looked for.
+#[test]
+fn a_list_is_the_part_that_was_asked_for() {
+    let names = |names: &[&str]| {
+        ToClient::List(List { names: names.iter().map(|name| name.parse().unwrap()).collect(), more: false })
+    };
+    for (good, line, sent) in [
+        (true, "/list bo", &["bob", "bobby"][..]),
+        (true, "/list bo bob", &["bobby"]),
+        (true, "--l", &[]),
+        (false, "/list bo", &["mallory"]),
+        (false, "/list bo", &["bob", "mallory"]),
+        (false, "/list bo bob", &["bob"]),
+        (false, "--l", &["bob", "bob"]),
+        (false, "--l", &["carol", "bob"]),
+    ] {
+        let mut alone = Alone::online(9);
+        alone.types(line);
+        alone.hears(&names(sent));
+        let out = alone.take();
+        let shown = out.iter().any(|output| matches!(output, Output::Event(Event::Users { .. })));
+        let failed = out
+            .iter()
+            .any(|output| matches!(output, Output::Quit(Some(failure)) if failure.code == ErrorCode::Protocol));
+        assert_eq!((shown, failed), (good, !good), "{line} {sent:?}");
     }
 }

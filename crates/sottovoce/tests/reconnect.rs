@@ -233,12 +233,21 @@ fn keys_are_verified_and_forgotten_from_within() {
     assert_eq!(answer(&mut alice, "/verify"), json!({ "event": "error", "code": "not_in_chat" }));
     let none = json!({ "event": "error", "code": "bad_name", "peer": "bob" });
     assert_eq!(answer(&mut alice, "/forget bob"), none);
-    assert_eq!(talk(&mut alice, &mut bob, "bob").0["trust"], "new");
+    let started = talk(&mut alice, &mut bob, "bob").0;
+    assert_eq!(started["trust"], "new");
     assert!(pin().is_some_and(|pin| pin.contains("bob") && !pin.contains("verified")), "{:?}", pin());
 
     let busy = json!({ "event": "error", "code": "busy", "peer": "bob" });
     assert_eq!(answer(&mut alice, "/forget bob"), busy, "the chat rests on it");
+    let number = started["safety_number"].as_str().unwrap();
+    let other = if number.starts_with('0') { number.replacen('0', "1", 1) } else { format!("0{}", &number[1..]) };
+    for wrong in [&other, &number[..59], "none"] {
+        let error = json!({ "event": "error", "code": "not_in_chat" });
+        assert_eq!(answer(&mut alice, &format!("/verify {wrong}")), error, "not the number");
+    }
+    assert!(pin().is_some_and(|pin| !pin.contains("verified")), "{:?}", pin());
     let verified = json!({ "event": "verified", "peer": "bob" });
+    assert_eq!(answer(&mut alice, &format!("/verify {number}")), verified);
     assert_eq!(answer(&mut alice, "/verify"), verified);
     assert_eq!(answer(&mut alice, "/verify"), verified, "again changes nothing");
     assert!(pin().is_some_and(|pin| pin.contains("verified")), "{:?}", pin());
@@ -262,7 +271,8 @@ fn keys_are_verified_and_forgotten_from_within() {
     alice.types("/leave");
     alice.expect("logged_in");
     bob.expect("chat_closed");
-    assert_eq!(talk(&mut alice, &mut bob, "bob").0["trust"], "new");
+    let started = talk(&mut alice, &mut bob, "bob").0;
+    assert_eq!(started["trust"], "new");
     alice.types("/verify");
     alice.expect("verified");
     bob.types("--ex");
@@ -279,6 +289,7 @@ fn keys_are_verified_and_forgotten_from_within() {
     bob.expect("chat_closed");
     assert_eq!(answer(&mut alice, "/forget bob"), json!({ "event": "forgotten", "peer": "bob" }));
     assert_eq!(pin(), None);
-    assert_eq!(talk(&mut alice, &mut bob, "bob").0["trust"], "new");
+    let started = talk(&mut alice, &mut bob, "bob").0;
+    assert_eq!(started["trust"], "new");
     assert!(pin().is_some_and(|pin| pin.contains("bob")));
 }

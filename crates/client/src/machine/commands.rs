@@ -13,8 +13,8 @@ impl Client {
         match (&self.phase, command) {
             (Phase::Ended, _) | (_, Command::Help) => {}
             (Phase::Online { .. }, Command::List(page)) => {
-                self.lists_asked = self.lists_asked.saturating_add(1);
-                send(out, &ToServer::List(page));
+                send(out, &ToServer::List(page.clone()));
+                self.lists_asked.push_back(page);
             }
             (Phase::Online { .. }, Command::Talk(peer)) => self.talk(peer, out),
             (Phase::Online { .. }, Command::Yes(whose)) => self.yes(whose.as_ref(), now, out),
@@ -22,7 +22,7 @@ impl Client {
             (Phase::Online { .. }, Command::Say(text)) => self.say(text, now, out),
             (Phase::Online { .. }, Command::Leave) => self.leave(Leaving::ToComeBack, now, out),
             (Phase::Online { .. }, Command::Exit) => self.leave(Leaving::ForGood, now, out),
-            (Phase::Online { .. }, Command::Verify) => self.verify(out),
+            (Phase::Online { .. }, Command::Verify(number)) => self.verify(number.as_deref(), out),
             (Phase::Online { .. }, Command::Forget(peer)) => self.forget(peer, out),
             (_, command) if self.is_reconnecting() => self.command_without_connection(&command, out),
             // Nothing was begun, or it is said for the second time.
@@ -43,7 +43,7 @@ impl Client {
                 ErrorCode::NotInChat,
                 "that was not sent: you are in no chat, and not connected; wait until you are connected again",
             ),
-            Command::Verify => self.verify(out),
+            Command::Verify(number) => self.verify(number.as_deref(), out),
             Command::List(_) | Command::Talk(_) | Command::Yes(_) | Command::No | Command::Forget(_) => error(
                 out,
                 ErrorCode::Unreachable,

@@ -189,7 +189,7 @@ impl Client {
         }
         self.end_chat(Ending::Lost, None, out);
         self.timers.stop_all();
-        self.lists_asked = 0;
+        self.lists_asked.clear();
         let wait = self.attempts.next(first_wait, &mut *self.rng);
         let in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         out.extend([Output::Abandon, Output::Event(Event::Reconnecting { in_ms })]);
@@ -238,7 +238,7 @@ impl Client {
         };
         let comes_back = *leaving == Some(Leaving::ToComeBack);
         self.timers.stop_all();
-        self.lists_asked = 0;
+        self.lists_asked.clear();
         self.logged_in_to = None;
         send(out, &ToServer::Exit);
         out.extend([Output::Disconnect, Output::Event(Event::LoggedOut)]);

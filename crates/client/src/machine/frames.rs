@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use protocol::{Accepted, ChatId, Close, CloseReason, Established, Request, ServerError, ToClient, ToServer, UserName};
+use protocol::{
+    Accepted, ChatId, Close, CloseReason, Established, Page, Request, ServerError, ToClient, ToServer, UserName,
+};
 
 use super::{Client, Output, Phase, SET_UP, State, Step, Timer, error, member, send, users};
 use crate::{Ending, ErrorCode, Event, Failure, RequestEnding};
@@ -40,11 +42,13 @@ impl Client {
     fn online(&mut self, frame: ToClient, now: Instant, out: &mut Vec<Output>) {
         match frame {
             ToClient::List(list) => {
-                if let Some(left) = self.lists_asked.checked_sub(1) {
-                    self.lists_asked = left;
-                    out.push(Output::Event(users(list, &self.user)));
-                    self.go_if_leaving(out);
+                let Some(page) = self.lists_asked.pop_front() else { return };
+                if !is_part(&list.names, &page) {
+                    let message = "the server sent another part of the list than was asked for";
+                    return self.fail(Failure::new(ErrorCode::Protocol, message), out);
                 }
+                out.push(Output::Event(users(list, &self.user)));
+                self.go_if_leaving(out);
             }
             ToClient::RequestToTalk(request) => self.requested(request, now, out),
             ToClient::Accept(accepted) => self.accepted(accepted, now, out),
@@ -218,4 +222,15 @@ impl Client {
         };
         self.fail(Failure::new(code, message), out);
     }
+}
+
+/// Whether names are such as a page can have: each begins as wanted, and they go up from where the page starts. Whom a
+/// face marks for the user to ask must be somebody whom the user looked for.
+fn is_part(names: &[UserName], page: &Page) -> bool {
+    let mut before = page.after.as_str();
+    names.iter().map(UserName::as_str).all(|name| {
+        let is_next = name > before && name.starts_with(page.prefix.as_str());
+        before = name;
+        is_next
+    })
 }

@@ -2,15 +2,29 @@
 
 use protocol::UserName;
 
-use super::{Client, Output, Phase, State, error, error_about};
+use super::{Client, Output, Phase, State, error, error_about, talking::number};
 use crate::{ErrorCode, Event, Failure};
 
 impl Client {
     /// Notes that the safety number was compared with the peer of the chat, and with nobody else: in a chat it is on
     /// both screens.
-    pub(super) fn verify(&mut self, out: &mut Vec<Output>) {
-        match self.state() {
-            Some(State::Chatting(conversation)) => out.push(Output::MarkVerified(conversation.peer.clone())),
+    pub(super) fn verify(&mut self, compared: Option<&str>, out: &mut Vec<Output>) {
+        let Phase::Online { own, state, .. } = &self.phase else {
+            return error(out, ErrorCode::NotInChat, "you are not connected, so nothing was noted");
+        };
+        match state {
+            State::Chatting(conversation) => {
+                let peer = &conversation.peer;
+                if compared.is_none_or(|compared| digits(compared).eq(digits(&number(own, peer)))) {
+                    out.push(Output::MarkVerified(peer.clone()));
+                } else {
+                    let message = format!(
+                        "nothing was noted: that number is DIFFERENT from the one of the chat with {}",
+                        peer.user
+                    );
+                    error(out, ErrorCode::NotInChat, message);
+                }
+            }
             _ => error(
                 out,
                 ErrorCode::NotInChat,
@@ -37,6 +51,10 @@ impl Client {
             _ => out.push(Output::ForgetPin(peer, own.member().server.clone())),
         }
     }
+}
+
+fn digits(number: &str) -> impl Iterator<Item = char> {
+    number.chars().filter(char::is_ascii_digit)
 }
 
 pub(super) fn marked(peer: UserName, result: Result<(), Failure>, out: &mut Vec<Output>) {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use e2e::{Chat, Member};
+use e2e::{Chat, Member, Own};
 use identity::{Pin, Trust, safety_number};
 use protocol::{ChatId, Close, CloseReason, Message, ToServer};
 
@@ -83,8 +83,8 @@ impl Client {
         let Phase::Online { own, .. } = &self.phase else {
             return;
         };
-        let (own, peer) = (own.member(), &conversation.peer);
-        let safety_number = safety_number(&own.server, (&own.user, &own.key), (&peer.user, &peer.key)).to_string();
+        let peer = &conversation.peer;
+        let safety_number = number(own, peer);
         if trust == Trust::New {
             out.push(Output::StorePin(peer.clone()));
         }
@@ -270,8 +270,14 @@ impl Client {
         match state {
             State::Chatting(conversation) if conversation.undelivered() > 0 => {}
             // A pipe that asks for the list and ends wants to read it.
-            _ if self.lists_asked > 0 => {}
+            _ if !self.lists_asked.is_empty() => {}
             _ => self.say_goodbye(out),
         }
     }
+}
+
+/// The safety number of a chat between this user and a peer.
+pub(super) fn number(own: &Own, peer: &Member) -> String {
+    let own = own.member();
+    safety_number(&own.server, (&own.user, &own.key), (&peer.user, &peer.key)).to_string()
 }

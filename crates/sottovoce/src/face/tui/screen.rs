@@ -29,6 +29,11 @@ use super::{
 const SETTLE: Duration = Duration::from_secs(1);
 /// How long a notice stays.
 const NOTICE: Duration = Duration::from_secs(15);
+/// Between two bells, and between two desktop notifications to somebody who does not look: others can cause them.
+const BELL_REST: Duration = Duration::from_secs(2);
+const NOTICE_REST: Duration = Duration::from_secs(30);
+/// How long whoever leaves waits for a client that takes nothing in; longer than it takes for what is to be delivered.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// Commands that may wait for the client to take them.
 const MAX_WAITING: usize = 64;
 
@@ -101,13 +106,22 @@ pub(crate) struct Screen {
     /// The user asks somebody, or has accepted and waits for the keys.
     calling: Option<Pending>,
     is_setting_up: bool,
+    /// When the last question went without an answer of the user's.
+    unasked: Option<Instant>,
+    /// Since when what is typed belongs to nothing, as the view changed under whoever was typing.
+    adrift: Option<Instant>,
+    /// Whether somebody typed while a log-in went on.
+    has_typed_ahead: bool,
     verify: Option<Verify>,
     /// Whose key has changed.
     changed: Option<String>,
     help: Option<Help>,
     notice: Option<Notice>,
-    is_leaving: bool,
+    /// When the user wanted to leave.
+    leaving: Option<Instant>,
     is_focused: bool,
+    rung: Option<Instant>,
+    noticed: Option<Instant>,
     waiting: VecDeque<Command>,
     /// For whom the lists are that the server is to send, in order.
     lists: VecDeque<Reader>,
@@ -138,6 +152,8 @@ enum Reader {
 struct Pending {
     peer: String,
     since: Instant,
+    /// Whether it came in the place of another, to which an answer may be on its way.
+    is_sudden: bool,
 }
 
 struct Notice {
@@ -164,12 +180,17 @@ impl Screen {
             question: None,
             calling: None,
             is_setting_up: false,
+            unasked: None,
+            adrift: None,
+            has_typed_ahead: false,
             verify: None,
             changed: None,
             help: None,
             notice: None,
-            is_leaving: false,
+            leaving: None,
             is_focused: true,
+            rung: None,
+            noticed: None,
             waiting: VecDeque::new(),
             lists: VecDeque::new(),
             is_dirty: true,
@@ -181,7 +202,10 @@ impl Screen {
         match input {
             Input::Key(key) => self.key(&key, now, out),
             Input::Pasted(text) => self.pasted(&text, now),
-            Input::Focused(is_focused) => self.is_focused = is_focused,
+            Input::Focused(is_focused) => {
+                self.is_focused = is_focused;
+                self.noticed = None;
+            }
             Input::Resized => self.is_dirty = true,
             Input::At(step) => {
                 self.form.at(step, now.instant);
@@ -195,7 +219,7 @@ impl Screen {
                 self.is_dirty |= self.people.know(trust);
             }
             Input::Ended(failure) => self.ended(failure, now, out),
-            Input::Tick => self.tick(now),
+            Input::Tick => self.tick(now, out),
         }
         self.refresh(now.instant);
     }
@@ -240,6 +264,7 @@ impl Screen {
             self.question.as_ref().and_then(|question| next_second(question.since)),
             self.calling.as_ref().and_then(|calling| next_second(calling.since)),
             self.notice.as_ref().map(|notice| notice.until),
+            self.leaving.and_then(|since| since.checked_add(PATIENCE)).filter(|until| *until > now),
             link,
             self.conversation
                 .as_ref()
@@ -251,7 +276,11 @@ impl Screen {
         .min()
     }
 
-    fn tick(&mut self, now: Moment) {
+    fn tick(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        if self.leaving.is_some_and(|since| now.instant.saturating_duration_since(since) >= PATIENCE) {
+            // The client takes nothing in, since the peer does not.
+            out.push(Effect::Stop);
+        }
         let is_notice_over = self.notice.as_ref().is_some_and(|notice| notice.until <= now.instant);
         if is_notice_over {
             self.notice = None;
@@ -283,7 +312,7 @@ impl Screen {
     /// The attempt or the client ended.
     fn ended(&mut self, failure: Option<Failure>, now: Moment, out: &mut Vec<Effect>) {
         let failure = match failure {
-            Some(failure) if !self.is_leaving => failure,
+            Some(failure) if self.leaving.is_none() => failure,
             failure => return out.push(Effect::Quit(failure)),
         };
         self.is_dirty = true;
@@ -296,6 +325,10 @@ impl Screen {
             conversation.close(client::Ending::Lost);
             conversation.transcript.note("the chat is lost", now.clock);
         }
+        if !self.is_signing_in {
+            // Whoever was typing did not type for the form.
+            self.adrift = Some(now.instant);
+        }
         self.is_signing_in = true;
         self.form.failed(&failure);
     }
@@ -307,6 +340,7 @@ impl Screen {
         self.people.forget_question();
         self.question = None;
         self.calling = None;
+        self.is_setting_up = false;
     }
 
     fn shows_people(&self) -> bool {
@@ -325,11 +359,15 @@ impl Screen {
     }
 
     /// Draws the user's attention, as far as that is wanted.
-    fn call(&self, what: &'static str, out: &mut Vec<Effect>) {
-        if self.settings.bell {
+    fn call(&mut self, what: &'static str, now: Moment, out: &mut Vec<Effect>) {
+        let is_over =
+            |last: Option<Instant>, rest| last.is_none_or(|last| now.instant.saturating_duration_since(last) >= rest);
+        if self.settings.bell && is_over(self.rung, BELL_REST) {
+            self.rung = Some(now.instant);
             out.push(Effect::Bell);
         }
-        if self.settings.notices && !self.is_focused {
+        if self.settings.notices && !self.is_focused && is_over(self.noticed, NOTICE_REST) {
+            self.noticed = Some(now.instant);
             out.push(Effect::Notify(what));
         }
     }

@@ -14,6 +14,7 @@ use ratatui::{
 };
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthChar as _;
+use zeroize::Zeroizing;
 
 use crate::printable;
 
@@ -45,6 +46,17 @@ pub(super) const LEFT_TO_RIGHT: &str = "\u{200e}";
 
 const ELLIPSIS: &str = "…";
 const JOINER: char = '\u{200D}';
+
+/// A text as it is kept for drawing: without the marks that would not be drawn, since a letter can come with thousands of
+/// them, and would have to be laid out with each drawing.
+pub(super) fn bounded(text: &str) -> Zeroizing<String> {
+    let mut marks = 0usize;
+    let kept = text.chars().filter(|c| {
+        marks = if width(*c) == 0 && *c != '\n' { marks.saturating_add(1) } else { 0 };
+        marks <= MAX_MARKS
+    });
+    Zeroizing::new(kept.collect())
+}
 
 /// Columns that [`draw()`] takes for a text, if it has the room.
 pub(super) fn columns(text: &str) -> usize {

@@ -18,6 +18,9 @@ const MAX_ENTRIES: usize = 20_000;
 /// An entry's own cost, beside its text.
 const ENTRY_BYTES: usize = 96;
 
+/// What the user is called beside their own messages.
+const YOU: &str = "you";
+
 /// How far a message of one's own has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -96,7 +99,8 @@ impl Margin {
 impl Transcript {
     pub(super) fn new(peer: &str) -> Self {
         Self {
-            peer: peer.to_owned(),
+            // Nobody else can be what the user is called here.
+            peer: if peer == YOU { format!("@{peer}") } else { peer.to_owned() },
             entries: VecDeque::new(),
             bytes: 0,
             day: None,
@@ -108,14 +112,14 @@ impl Transcript {
 
     /// The user said something.
     pub(super) fn say(&mut self, text: &str, at: DateTime) {
-        let text = Zeroizing::new(text.to_owned());
+        let text = text::bounded(text);
         self.push(Entry::Mine { at, text, progress: Progress::Sending });
         self.bottom();
     }
 
     /// The peer said something.
     pub(super) fn hear(&mut self, text: &str, at: DateTime) {
-        self.push(Entry::Theirs { at, text: Zeroizing::new(text.to_owned()) });
+        self.push(Entry::Theirs { at, text: text::bounded(text) });
     }
 
     /// Something happened.
@@ -393,7 +397,7 @@ impl Transcript {
                     _ if !is_reachable => "!",
                     Progress::Sending | Progress::Sent(_) => "…",
                 };
-                (at, "you", mark, theme.mine())
+                (at, YOU, mark, theme.mine())
             }
             Entry::Theirs { at, .. } => (at, &self.peer, " ", theme.theirs()),
             Entry::Note { at, .. } => {

@@ -1,5 +1,7 @@
 //! What the client tells.
 
+use std::time::Instant;
+
 use client::{Command, Ending, ErrorCode, Event, RequestEnding};
 use identity::Trust;
 
@@ -8,7 +10,7 @@ use super::{
         conversation::{Conversation, Line},
         sign_in::Step,
     },
-    Effect, Link, Moment, Pending, Reader, Screen, View,
+    Effect, Link, Moment, Pending, Reader, SETTLE, Screen, View,
 };
 
 impl Screen {
@@ -27,18 +29,21 @@ impl Screen {
                     self.form.at(Step::LoggingIn, now.instant);
                 }
             }
-            Event::LoggedIn { user, server, .. } => self.logged_in(user, server),
+            Event::LoggedIn { user, server, .. } => self.logged_in(user, server, now),
             Event::Users { users, more } => self.users(users, more, now),
             Event::Request { from } => {
                 // Whoever is asked while asking has nobody left to ask.
                 self.calling = None;
-                self.question = Some(Pending { peer: from, since: now.instant });
-                self.call("Somebody asks to talk.", out);
+                self.is_setting_up = false;
+                let is_recent = |last: Instant| now.instant.saturating_duration_since(last) < SETTLE.saturating_mul(2);
+                let is_sudden = self.question.is_some() || self.unasked.is_some_and(is_recent);
+                self.question = Some(Pending { peer: from, since: now.instant, is_sudden });
+                self.call("Somebody asks to talk.", now, out);
             }
             Event::Calling { peer } => {
                 self.notice = None;
                 self.is_setting_up = false;
-                self.calling = Some(Pending { peer, since: now.instant });
+                self.calling = Some(Pending { peer, since: now.instant, is_sudden: false });
             }
             Event::Refused { peer } => self.request_over(format!("{peer} refused to talk"), now),
             Event::UserNotFound { peer } => {
@@ -79,20 +84,25 @@ impl Screen {
             }
             Event::Forgotten { peer } => {
                 self.people.key_changed(&peer, false);
-                self.changed = None;
+                self.changed = self.changed.take().filter(|changed| *changed != peer);
+                if let Some(conversation) = self.conversation.as_mut().filter(|conversation| conversation.peer == peer)
+                {
+                    conversation.trust = Trust::New;
+                }
                 self.notify(
                     format!("the key of {peer} is forgotten; the next chat takes the one there is then"),
                     false,
                     now,
                 );
             }
-            Event::Error { code: ErrorCode::KeyChanged, peer: Some(peer), .. } => {
+            // In a chat it is about what is pinned now, and the chat goes on with the key that it began with.
+            Event::Error { code: ErrorCode::KeyChanged, peer: Some(peer), .. } if !self.talks_to(&peer) => {
                 (self.question, self.calling) = (None, None);
                 self.people.key_changed(&peer, true);
-                self.people.search.clear();
+                self.lose_what_is_typed(now);
                 self.changed = Some(peer);
                 (self.help, self.verify) = (None, None);
-                self.call("Something needs your attention.", out);
+                self.call("Something needs your attention.", now, out);
             }
             Event::Error { message, .. } => {
                 if self.is_setting_up {
@@ -112,7 +122,11 @@ impl Screen {
         }
     }
 
-    fn logged_in(&mut self, user: String, server: String) {
+    fn logged_in(&mut self, user: String, server: String, now: Moment) {
+        if std::mem::take(&mut self.has_typed_ahead) {
+            // Perhaps a password: it must not be shown, nor be sent to the server as something to look for.
+            self.adrift = Some(now.instant);
+        }
         // What somebody else said is not for who logs in now.
         if (self.user != user || self.server != server) && !self.user.is_empty() {
             self.conversation = None;
@@ -152,7 +166,25 @@ impl Screen {
         }
     }
 
+    fn talks_to(&self, peer: &str) -> bool {
+        self.conversation.as_ref().is_some_and(|conversation| conversation.is_open() && conversation.peer == peer)
+    }
+
+    /// The view is about to change though the user did nothing: what is half typed in the search, and what is typed on
+    /// without looking, must not become something else there.
+    fn lose_what_is_typed(&mut self, now: Moment) {
+        if self.shows_people() && !self.people.search.is_empty() {
+            self.adrift = Some(now.instant);
+        }
+        self.people.search.clear();
+        self.people.typed();
+    }
+
     fn request_over(&mut self, what: String, now: Moment) {
+        if self.question.is_some() {
+            self.unasked = Some(now.instant);
+        }
+        self.is_setting_up = false;
         (self.question, self.calling) = (None, None);
         self.notify(what, false, now);
     }
@@ -160,8 +192,10 @@ impl Screen {
     fn chat_started(&mut self, mut conversation: Conversation, now: Moment, out: &mut Vec<Effect>) {
         let peer = conversation.peer.clone();
         if !self.is_setting_up {
-            self.call("A chat has started.", out);
+            self.call("A chat has started.", now, out);
         }
+        self.is_setting_up = false;
+        self.lose_what_is_typed(now);
         let transcript = &mut conversation.transcript;
         transcript.note(format!("you talk to {peer}, sealed with keys that the server does not have"), now.clock);
         transcript.note(
@@ -178,10 +212,11 @@ impl Screen {
         );
         (self.question, self.calling, self.verify, self.changed, self.notice) = (None, None, None, None, None);
         self.people.key_changed(&peer, false);
-        self.people.search.clear();
-        self.people.typed();
         self.conversation = Some(conversation);
         self.view = View::Chat;
+        if self.adrift.is_some() {
+            self.notify("the chat began while you were typing something else, which was dropped", false, now);
+        }
     }
 
     fn chat_closed(&mut self, peer: &str, reason: Ending, undelivered: u64, now: Moment, out: &mut Vec<Effect>) {
@@ -211,8 +246,8 @@ impl Screen {
         if self.view == View::People {
             self.notify(what, reason != Ending::Goodbye, now);
         }
-        if !self.is_leaving {
-            self.call("A chat has ended.", out);
+        if self.leaving.is_none() {
+            self.call("A chat has ended.", now, out);
         }
     }
 
@@ -227,7 +262,7 @@ impl Screen {
                     self.notify(format!("{from} said something; F3 shows it"), false, now);
                 }
                 if !self.is_focused {
-                    self.call("Somebody said something.", out);
+                    self.call("Somebody said something.", now, out);
                 }
             }
             Event::Sent { n } => conversation.transcript.sent(n),

@@ -22,6 +22,7 @@ impl Screen {
         self.is_dirty = true;
         match keys::action(&self.scopes(), key, self.is_typing()) {
             Some(Action::Accept | Action::Refuse) if self.is_unsettled(key, now) => {}
+            Some(Action::Enter | Action::Edit(_)) if self.is_adrift(now) => {}
             Some(action) => self.act(action, now, out),
             None => {
                 let modifiers = key.modifiers.difference(KeyModifiers::SHIFT);
@@ -71,10 +72,12 @@ impl Screen {
         self.is_signing_in || self.composer().is_some_and(|composer| !composer.is_empty())
     }
 
-    /// Whether a letter answers a question that has only just come up, and so was meant for something else.
+    /// Whether a key answers a question that has only just come up, and so was meant for something else: a letter for
+    /// what is being typed, any key for the question in whose place it came.
     fn is_unsettled(&self, key: &KeyEvent, now: Moment) -> bool {
         let Some(question) = &self.question else { return true };
-        key.modifiers.is_empty() && now.instant.saturating_duration_since(question.since) < SETTLE
+        (key.modifiers.is_empty() || question.is_sudden)
+            && now.instant.saturating_duration_since(question.since) < SETTLE
     }
 
     /// What is typed into now.
@@ -95,7 +98,20 @@ impl Screen {
         }
     }
 
+    /// Whether what is typed goes on from before the view changed: until there is a pause.
+    fn is_adrift(&mut self, now: Moment) -> bool {
+        self.adrift = self.adrift.filter(|since| now.instant.saturating_duration_since(*since) < SETTLE);
+        if let Some(since) = &mut self.adrift {
+            *since = now.instant;
+        }
+        self.adrift.is_some()
+    }
+
     fn insert(&mut self, text: &str, now: Moment) {
+        if self.is_adrift(now) {
+            return;
+        }
+        self.has_typed_ahead |= self.is_signing_in && self.form.is_trying();
         let Some(composer) = self.composer() else { return };
         if let Err(too_long) = composer.insert(text) {
             return self.notify(too_long.to_string(), true, now);
@@ -331,10 +347,18 @@ impl Screen {
 
     /// Lines up something for the client.
     fn tell(&mut self, mut command: Command, now: Moment) {
-        if self.waiting.len() >= MAX_WAITING {
+        // What one says must not keep one from anything else.
+        if self.waiting.len() >= MAX_WAITING.saturating_mul(2) {
             return self.notify("too much waits already; try again soon", true, now);
         }
         match &command {
+            Command::Yes(None)
+                if self.question.as_ref().is_some_and(|question| {
+                    question.is_sudden && now.instant.saturating_duration_since(question.since) < SETTLE
+                }) =>
+            {
+                return self.notify("somebody else asks now; look again", true, now);
+            }
             Command::List(_) if self.link != Link::Up => {
                 return self.notify("not connected; wait until you are connected again", true, now);
             }
@@ -355,6 +379,11 @@ impl Screen {
                     self.notify(format!("you refused to talk with {}", question.peer), false, now);
                 }
             }
+            // Whoever is on the screen is meant here, too.
+            Command::Verify(None) => {
+                let number = self.conversation.as_ref().map(|conversation| conversation.safety_number.clone());
+                command = Command::Verify(number);
+            }
             Command::Say(text) => {
                 if let Some(conversation) = &mut self.conversation {
                     conversation.transcript.say(text.as_str(), now.clock);
@@ -366,10 +395,9 @@ impl Screen {
     }
 
     fn mark_verified(&mut self, now: Moment) {
-        let verdict = match (&self.verify, &self.conversation) {
-            (Some(verify), Some(conversation)) => verify.verdict(&conversation.safety_number),
-            _ => return,
-        };
+        let (Some(verify), Some(conversation)) = (&self.verify, &self.conversation) else { return };
+        let number = conversation.safety_number.clone();
+        let verdict = verify.verdict(&number);
         match verdict {
             Verdict::Different | Verdict::SoFar(_) => {
                 self.notify(
@@ -378,7 +406,7 @@ impl Screen {
                     now,
                 );
             }
-            Verdict::Nothing | Verdict::Same => self.tell(Command::Verify, now),
+            Verdict::Nothing | Verdict::Same => self.tell(Command::Verify(Some(number)), now),
         }
     }
 
@@ -387,10 +415,10 @@ impl Screen {
         if self.is_signing_in {
             return out.push(Effect::Quit(None));
         }
-        if self.is_leaving {
+        if self.leaving.is_some() {
             return out.push(Effect::Stop);
         }
-        self.is_leaving = true;
+        self.leaving = Some(now.instant);
         self.waiting.push_back(Command::Exit);
         self.notify("leaving, once all is delivered; Ctrl-Q again: at once", false, now);
     }

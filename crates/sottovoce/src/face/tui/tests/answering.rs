@@ -160,12 +160,65 @@ fn a_question_rings() {
     assert!(matches!(stage.effects[..], [Effect::Bell]), "who looks at it needs no notification");
     stage.effects.clear();
     stage.input(Input::Focused(false));
+    stage.advance(Duration::from_secs(2));
     stage.event(request("carol"));
     assert!(matches!(stage.effects[..], [Effect::Bell, Effect::Notify(what)] if !what.contains("carol")));
     stage.effects.clear();
     stage.keys(&[KeyCode::F(8), KeyCode::F(9)]);
+    stage.advance(Duration::from_secs(60));
     stage.event(request("bob"));
     assert!(stage.effects.is_empty(), "both were turned off");
+}
+
+#[test]
+fn nobody_can_ring_without_end() {
+    let mut stage = asked();
+    stage.input(Input::Focused(false));
+    stage.effects.clear();
+    for _ in 0..600 {
+        stage.event(request("mallory"));
+        stage.event(Event::RequestEnded { peer: "mallory".into(), reason: RequestEnding::CalledOff });
+        stage.advance(Duration::from_millis(100));
+    }
+    let bells = stage.effects.iter().filter(|effect| matches!(effect, Effect::Bell)).count();
+    let notices = stage.effects.iter().filter(|effect| matches!(effect, Effect::Notify(_))).count();
+    assert!((25..=31).contains(&bells), "{bells} in a minute");
+    assert!((2..=3).contains(&notices), "{notices} in a minute");
+}
+
+#[test]
+fn an_answer_is_not_for_who_has_taken_the_place_of_another() {
+    for answer in ['y', 'n'] {
+        let mut stage = asked();
+        stage.wait(Duration::from_secs(2));
+        stage.event(Event::RequestEnded { peer: "bob".into(), reason: RequestEnding::CalledOff });
+        stage.event(request("mallory"));
+        stage.ctrl(answer);
+        assert_eq!(stage.told(), [], "pressed for bob");
+        stage.enter("--y");
+        assert_eq!(stage.told(), [], "typed for bob");
+        stage.wait(Duration::from_secs(1));
+        stage.ctrl(answer);
+        let mallory = Command::Yes(Some("mallory".parse().unwrap()));
+        assert_eq!(stage.told(), [if answer == 'y' { mallory } else { Command::No }]);
+    }
+}
+
+#[test]
+fn what_is_typed_for_the_search_is_not_said_in_a_chat_that_begins() {
+    let mut stage = Stage::online(&["bob", "carol"]);
+    stage.event(calling("bob"));
+    stage.type_in("--r carol-sec");
+    stage.start_chat("bob", identity::Trust::New);
+    stage.told();
+    stage.type_in("ret-friend");
+    stage.key(KeyCode::Enter);
+    assert_eq!(stage.told(), []);
+    stage.expect("was dropped");
+    stage.expect_no("ret-friend");
+    stage.wait(Duration::from_secs(1));
+    stage.enter("hello bob");
+    assert_eq!(stage.told(), [Command::say("hello bob".into()).unwrap()]);
 }
 
 #[test]

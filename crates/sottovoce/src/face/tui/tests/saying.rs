@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{Command, Ending, ErrorCode, Event};
+use client::{Command, Ending, ErrorCode, Event, Failure};
 use crossterm::event::KeyCode;
 use identity::Trust;
 
@@ -98,7 +98,10 @@ fn what_the_client_has_not_taken_is_not_said_to_anybody_else() {
     stage.expect("your last message was not confirmed");
     stage.start_chat("carol", Trust::New);
     stage.enter("hello carol");
-    assert_eq!(stage.told(), [Command::talk("carol").unwrap(), Command::Verify, say("hello carol")]);
+    assert_eq!(
+        stage.told(),
+        [Command::talk("carol").unwrap(), Command::Verify(Some(SAFETY_NUMBER.to_owned())), say("hello carol")]
+    );
     stage.expect_no("between us");
 }
 
@@ -169,11 +172,14 @@ fn no_more_waits_than_may() {
         stage.event(request("dave"));
         stage.ctrl('y');
     }
-    stage.expect("dave ASKS TO TALK");
+    for _ in 0..2 * MAX_WAITING {
+        stage.enter("/verify");
+    }
+    stage.expect("too much waits");
     stage.wait(Duration::from_secs(60));
     stage.ctrl('q');
     let all = stage.commands();
-    assert_eq!(all.len(), MAX_WAITING + 1);
+    assert_eq!(all.len(), 2 * MAX_WAITING + 1);
     assert_eq!(all.last(), Some(&Command::Exit), "who leaves may");
 }
 
@@ -191,7 +197,7 @@ fn lines_are_read_as_people_mean_them() {
     stage.ctrl('u');
     stage.enter("/leave");
     stage.enter("/verify");
-    assert_eq!(stage.told(), [Command::Leave, Command::Verify]);
+    assert_eq!(stage.told(), [Command::Leave, Command::Verify(Some(SAFETY_NUMBER.to_owned()))]);
     stage.enter("/hlep");
     stage.expect("> /hlep");
     stage.expect("there is no command /hlep");
@@ -240,8 +246,41 @@ fn attention_is_drawn_when_nobody_looks() {
     stage.hear("hello");
     assert!(stage.effects.is_empty());
     stage.input(Input::Focused(false));
+    stage.advance(Duration::from_secs(2));
     stage.hear("hello?");
     assert!(matches!(stage.effects[..], [Effect::Bell, Effect::Notify(what)] if !what.contains("bob")));
+}
+
+#[test]
+fn leaving_does_not_wait_for_ever() {
+    let mut stage = Stage::chatting();
+    stage.ctrl('q');
+    stage.effects.clear();
+    stage.wait(Duration::from_secs(7));
+    assert!(stage.effects.is_empty());
+    stage.wait(Duration::from_secs(1));
+    assert!(matches!(stage.effects[..], [Effect::Stop]));
+}
+
+#[test]
+fn a_peer_who_is_called_you_is_not_oneself() {
+    let mut stage = Stage::online(&["you"]);
+    stage.start_chat("you", Trust::New);
+    stage.hear("I never said that");
+    stage.expect("@you ┃");
+    stage.expect_no(" you ┃");
+}
+
+#[test]
+fn a_pin_that_is_gone_during_a_chat_does_not_hide_it() {
+    let mut stage = Stage::chatting();
+    let failure = Failure::new(ErrorCode::KeyChanged, "nothing was noted");
+    stage.event(Event::Error { code: failure.code, message: failure.message, peer: Some("bob".into()) });
+    stage.expect_no("HAS CHANGED");
+    stage.expect("nothing was noted");
+    stage.event(chat_closed("bob", Ending::Goodbye, 0));
+    stage.event(Event::Forgotten { peer: "bob".into() });
+    stage.expect_no("verified, same key");
 }
 
 #[test]
@@ -289,7 +328,7 @@ fn the_safety_number_is_compared() {
     stage.key(KeyCode::Enter);
     assert_eq!(stage.told(), [], "Enter alone notes nothing");
     stage.key(KeyCode::F(5));
-    assert_eq!(stage.told(), [Command::Verify]);
+    assert_eq!(stage.told(), [Command::Verify(Some(SAFETY_NUMBER.to_owned()))]);
 
     for (pasted, words, enter, f5) in [
         (SAFETY_NUMBER, "SAME", true, true),
@@ -307,7 +346,7 @@ fn the_safety_number_is_compared() {
         stage.key(KeyCode::F(5));
         assert_eq!(stage.told().len(), usize::from(f5), "{pasted}");
         stage.event(Event::Verified { peer: "bob".into() });
-        stage.expect(words);
+        stage.expect(if words == "SAME" { "VERIFIED: what you pasted is the same" } else { words });
         stage.expect("bob · verified");
     }
 }
