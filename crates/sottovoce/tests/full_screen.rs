@@ -56,8 +56,14 @@ fn the_list_is_fresh_and_is_searched(size: Size) {
     screen.expect("nobody is online whose name begins like that");
     screen.types("!");
     screen.expect("no name can look like that");
+    // Whoever stands first in the list is not who was typed.
+    screen.types(ENTER);
+    screen.types("!");
+    screen.expect_row("search cax!!");
+    screen.expect("no name can look like that");
     screen.types(ESC);
     screen.expect_row("  bonnie");
+    assert!(!screen.shown().words().contains("asking"), "{}", screen.shown().picture());
     screen.types("--l bo\r");
     screen.expect_row("search bo");
     screen.expect_gone("carol");

@@ -264,7 +264,7 @@ fn no_colour_is_used_where_none_is_wanted() {
     alice.types(DOWN);
     drop(bob);
     alice.types("q");
-    alice.expect("DIFFERENT");
+    alice.expect_row("paste: 1");
     alice.types(F2);
     alice.expect("CHAT LOST");
     let raw = String::from_utf8_lossy(&alice.shown().raw).into_owned();

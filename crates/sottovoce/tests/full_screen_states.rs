@@ -71,7 +71,7 @@ fn a_number_that_is_pasted_is_compared(size: Size) {
     let (row, _) = alice.expect_row("paste: ");
     assert_eq!(alice.cursor().0, row);
     alice.types(ENTER);
-    alice.expect("VERIFIED: what you pasted is the same");
+    alice.expect("SAME, and VERIFIED: this is bob.");
     alice.types(F2);
     alice.expect_row(" bob · verified");
     bob.types("/leave");

@@ -104,9 +104,17 @@ impl People {
         self.search.text().trim_start().starts_with(['-', '/'])
     }
 
+    /// Whether what is typed can be the start of nobody's name, so that the list is not an answer to it.
+    fn is_no_name(&self) -> bool {
+        !self.is_command() && self.prefix().is_none()
+    }
+
     /// The person that Enter asks: the one on the marked line, or, where the list does not yet answer what was typed,
     /// whom was typed.
     pub(super) fn chosen(&self) -> Option<String> {
+        if self.is_no_name() {
+            return None;
+        }
         let typed = self.prefix().filter(|typed| !typed.is_empty());
         match typed {
             Some(typed) if Some(&typed) != self.begin.as_ref() => Some(typed),
@@ -234,7 +242,7 @@ impl People {
 
     fn draw_list(&mut self, area: Rect, buffer: &mut Buffer, theme: Theme) {
         self.rows = area.height;
-        if self.names.is_empty() {
+        if self.names.is_empty() || self.is_no_name() {
             let what = match self.prefix() {
                 _ if self.is_command() => "Enter does it; /help lists what there is",
                 None => "no name can look like that",

@@ -116,7 +116,7 @@ impl Verify {
             Verdict::Nothing => say("Is it the same? F5 notes it.", theme.plain()),
             Verdict::SoFar(digits) => say(&format!("the same so far: {digits} of {DIGITS} digits"), theme.plain()),
             Verdict::Same if chat.trust == identity::Trust::Verified => {
-                say(&format!("VERIFIED: what you pasted is the same, so this is {peer}"), theme.good());
+                say(&format!("SAME, and VERIFIED: this is {peer}."), theme.good());
             }
             Verdict::Same => say(&format!("SAME: this is {peer}. Enter notes it."), theme.good()),
             Verdict::Different if is_low => {
