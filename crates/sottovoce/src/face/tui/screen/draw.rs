@@ -205,7 +205,8 @@ impl Screen {
             Link::Connecting => ("connecting…".to_owned(), self.theme.bar()),
             Link::Down(until) => {
                 let left = until.saturating_duration_since(now.instant);
-                let seconds = left.as_millis().div_ceil(1000);
+                // To the nanosecond, as the deadline for the next second is.
+                let seconds = left.as_secs().saturating_add(u64::from(left.subsec_nanos() > 0));
                 let what = match seconds {
                     0 => "RECONNECTING now".to_owned(),
                     seconds => format!("RECONNECTING in {seconds} s"),

@@ -72,6 +72,22 @@ fn nothing_is_to_be_done_where_nothing_changes() {
     assert_eq!(stage.screen.deadline(stage.now.instant), None, "help");
 }
 
+/// Found at random: the words changed a millisecond before they were drawn.
+#[test]
+fn seconds_are_counted_down_to_the_end() {
+    let mut stage = Stage::online(&["bob"]);
+    stage.event(Event::Reconnecting { in_ms: 2_001 });
+    for (wait, what) in [(0, "in 3 s"), (1, "in 2 s"), (999, "in 2 s"), (1, "in 1 s"), (999, "in 1 s")] {
+        stage.wait(Duration::from_millis(wait));
+        stage.expect(&format!("RECONNECTING {what}"));
+    }
+    stage.wait(Duration::from_micros(500));
+    stage.expect("RECONNECTING in 1 s");
+    stage.wait(Duration::from_micros(500));
+    stage.expect("RECONNECTING now");
+    assert_eq!(stage.screen.deadline(stage.now.instant), None);
+}
+
 #[test]
 fn a_slow_step_is_seen_to_be_slow() {
     let mut stage = Stage::new();
