@@ -209,7 +209,7 @@ fn what_is_typed_for_the_search_is_not_said_in_a_chat_that_begins() {
     let mut stage = Stage::online(&["bob", "carol"]);
     stage.event(calling("bob"));
     stage.type_in("--r carol-sec");
-    stage.start_chat("bob", identity::Trust::New);
+    stage.start_chat("bob", Trust::New);
     stage.told();
     stage.type_in("ret-friend");
     stage.key(KeyCode::Enter);

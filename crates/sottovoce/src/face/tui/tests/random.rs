@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Those that may wait, the exit, and the next page of a list.
-const MAX_COMMANDS: usize = 66;
+const MAX_COMMANDS: usize = 2 * 64 + 2;
 
 #[derive(Clone, Debug)]
 enum Move {

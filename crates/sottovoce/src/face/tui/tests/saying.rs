@@ -346,7 +346,7 @@ fn the_safety_number_is_compared() {
         stage.key(KeyCode::F(5));
         assert_eq!(stage.told().len(), usize::from(f5), "{pasted}");
         stage.event(Event::Verified { peer: "bob".into() });
-        stage.expect(if words == "SAME" { "VERIFIED: what you pasted is the same" } else { words });
+        stage.expect(if words == "SAME" { "SAME, and VERIFIED" } else { words });
         stage.expect("bob · verified");
     }
 }
