@@ -135,6 +135,10 @@ pub enum Event {
         /// Whose key it was.
         peer: String,
     },
+    /// The server has not answered for a while. The connection may be dead; what is said meanwhile waits.
+    ServerSilent,
+    /// The server that was silent has sent something.
+    ServerHeard,
     /// The connection to the server is gone, and another will be tried.
     Reconnecting {
         /// Milliseconds until then.

@@ -111,6 +111,8 @@ pub struct Client {
     early: VecDeque<Command>,
     /// The parts of the list that the server is to send, in order.
     lists_asked: VecDeque<Page>,
+    /// Whether the user was told that the server is silent.
+    said_silent: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +121,7 @@ enum Timer {
     Reconnect,
     Stable,
     Ping,
+    Silent,
     Dead,
     SetUp,
     Receipt,
@@ -203,6 +206,7 @@ impl Client {
             attempts: Attempts::default(),
             early: VecDeque::new(),
             lists_asked: VecDeque::new(),
+            said_silent: false,
         }
     }
 
@@ -257,6 +261,7 @@ impl Client {
             Timer::Reconnect => self.connect(Purpose::Reconnect, out),
             Timer::Stable => self.attempts = Attempts::default(),
             Timer::Ping => self.ping(now, out),
+            Timer::Silent => self.silent(out),
             Timer::Dead => self.cut("the server has gone silent", now, out),
             Timer::SetUp => self.end_chat(Ending::Lost, Some(CloseReason::Failed), out),
             Timer::Receipt => self.receipt(out),

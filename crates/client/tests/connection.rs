@@ -537,3 +537,36 @@ fn a_list_is_the_part_that_was_asked_for() {
         assert_eq!((shown, failed), (good, !good), "{line} {sent:?}");
     }
 }
+
+#[test]
+fn a_server_that_does_not_answer_is_told_of_before_it_counts_as_dead() {
+    let mut alone = Alone::online(9);
+    let said = |alone: &mut Alone, event: &Event| {
+        alone.take().iter().filter(|output| matches!(output, Output::Event(said) if said == event)).count()
+    };
+    alone.wait(Duration::from_secs(6));
+    alone.wait(Duration::from_millis(1999));
+    assert_eq!(said(&mut alone, &Event::ServerSilent), 0);
+    alone.wait(Duration::from_millis(1));
+    assert_eq!(said(&mut alone, &Event::ServerSilent), 1);
+    alone.wait(Duration::from_secs(4));
+    assert_eq!(said(&mut alone, &Event::ServerSilent), 0, "once");
+    alone.hears(&ToClient::Pong);
+    assert_eq!(said(&mut alone, &Event::ServerHeard), 1);
+    alone.hears(&ToClient::Pong);
+    assert_eq!(said(&mut alone, &Event::ServerHeard), 0);
+
+    // And if nothing comes at all, the connection is given up.
+    let mut alone = Alone::online(9);
+    alone.wait(Duration::from_secs(6));
+    alone.wait(Duration::from_secs(2));
+    alone.wait(Duration::from_secs(6));
+    let told = alone.take();
+    let place = |event: &dyn Fn(&Event) -> bool| {
+        told.iter().position(|output| matches!(output, Output::Event(told) if event(told)))
+    };
+    let silent = place(&|event| *event == Event::ServerSilent);
+    let reconnecting = place(&|event| matches!(event, Event::Reconnecting { .. }));
+    assert!(silent.is_some() && silent < reconnecting, "{told:?}");
+    assert_eq!(place(&|event| *event == Event::ServerHeard), None);
+}

@@ -57,7 +57,7 @@ async fn alone_with_bob(relay: &Relay, stop: &CancellationToken) -> Result<(), F
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("sottovoce"));
     let lines = [
         format!("a relay runs at {} until you leave, and leaves nothing behind", relay.address),
-        "you are alice; bob is a companion who accepts and answers: --r bob asks him to talk".to_owned(),
+        "you are alice; bob is a companion who accepts and answers: Enter, or --r bob, asks him".to_owned(),
         format!("a third person joins from another terminal (password: {PASSWORD}):"),
         format!("    {} chat --profile {}", program.display(), third.display()),
     ];

@@ -171,6 +171,8 @@ fn bob_of_the_demo_answers_after_a_paste() {
     let room = tempfile::tempdir().unwrap();
     let mut command = Command::new(PROGRAM);
     command.arg("demo").current_dir(room.path()).env("TMPDIR", room.path()).env("HOME", room.path());
+    // On a terminal that says so little of itself the demo has the line face.
+    command.env("TERM", "dumb");
     let (sender, ended) = mpsc::channel();
     // On a thread of its own: a demo that takes no more holds up who types.
     let story = thread::spawn(move || {

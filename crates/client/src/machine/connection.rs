@@ -12,6 +12,8 @@ use crate::{Ending, ErrorCode, Event, Failure};
 const LOG_IN: Duration = Duration::from_secs(15);
 /// Between two pings: the server answers each, and takes a client for gone that has sent nothing for long.
 const PING: Duration = Duration::from_secs(6);
+/// From a ping to any frame of the server's, without which the user is told.
+const SILENT: Duration = Duration::from_secs(2);
 /// From a ping to any frame of the server's, without which the connection counts as dead.
 const DEAD: Duration = Duration::from_secs(8);
 /// From the first attempt that failed to the next; each further wait is twice as long as the one before.
@@ -140,8 +142,18 @@ impl Client {
     }
 
     /// Something came from the server: it is there.
-    pub(super) fn heard(&mut self) {
+    pub(super) fn heard(&mut self, out: &mut Vec<Output>) {
+        self.timers.stop(Timer::Silent);
         self.timers.stop(Timer::Dead);
+        if std::mem::take(&mut self.said_silent) {
+            out.push(Output::Event(Event::ServerHeard));
+        }
+    }
+
+    /// Nothing came from the server for a while.
+    pub(super) fn silent(&mut self, out: &mut Vec<Output>) {
+        self.said_silent = true;
+        out.push(Output::Event(Event::ServerSilent));
     }
 
     pub(super) fn ping(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -150,6 +162,7 @@ impl Client {
         // Counted from the ping, not from the last frame: a process that was held up asks before it judges.
         if !self.timers.is_running(Timer::Dead) {
             self.timers.start_after(Timer::Dead, now, DEAD);
+            self.timers.start_after(Timer::Silent, now, SILENT);
         }
     }
 
@@ -189,6 +202,7 @@ impl Client {
         }
         self.end_chat(Ending::Lost, None, out);
         self.timers.stop_all();
+        self.said_silent = false;
         self.lists_asked.clear();
         let wait = self.attempts.next(first_wait, &mut *self.rng);
         let in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
@@ -227,6 +241,7 @@ impl Client {
             out.push(Output::Event(Event::LoggedOut));
         }
         self.timers.stop_all();
+        self.said_silent = false;
         self.phase = Phase::Ended;
         out.extend(last);
     }
@@ -238,6 +253,7 @@ impl Client {
         };
         let comes_back = *leaving == Some(Leaving::ToComeBack);
         self.timers.stop_all();
+        self.said_silent = false;
         self.lists_asked.clear();
         self.logged_in_to = None;
         send(out, &ToServer::Exit);

@@ -29,7 +29,7 @@ impl Client {
                 out.push(Output::CheckServerName(server));
             }
             (Phase::Online { .. }, frame) => {
-                self.heard();
+                self.heard(out);
                 self.online(frame, now, out);
             }
             _ => {

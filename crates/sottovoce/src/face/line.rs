@@ -128,6 +128,8 @@ impl<W: Write + Send> Face for Line<W> {
             Event::Forgotten { peer } => {
                 self.say(format_args!("the key of {peer} is forgotten; the next chat pins the key that there is then"))
             }
+            Event::ServerSilent => self.say(format_args!("the server does not answer; what you say may wait")),
+            Event::ServerHeard => self.say(format_args!("the server answers again")),
             Event::Reconnecting { in_ms: 0 } => self.say(format_args!("connecting again")),
             Event::Reconnecting { in_ms } => {
                 self.say(format_args!("not connected; trying again in {} s", in_ms.div_ceil(1000)))

@@ -100,7 +100,7 @@ impl Conversation {
         let (trust, short) = match self.trust {
             Trust::Verified => ("verified", "verified"),
             Trust::Pinned => ("not verified, same key as before", "not verified"),
-            Trust::New => ("not verified, first chat", "not verified"),
+            Trust::New => ("not verified, new key", "not verified"),
         };
         let (seal, brief) =
             if self.is_post_quantum { ("post-quantum: yes", "PQ") } else { ("post-quantum: no", "not PQ") };

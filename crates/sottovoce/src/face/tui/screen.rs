@@ -29,7 +29,8 @@ use super::{
 const SETTLE: Duration = Duration::from_secs(1);
 /// How long a notice stays.
 const NOTICE: Duration = Duration::from_secs(15);
-/// Between two bells, and between two desktop notifications to somebody who does not look: others can cause them.
+/// Between two bells of a kind, and between two desktop notifications to somebody who does not look: others can cause
+/// them.
 const BELL_REST: Duration = Duration::from_secs(2);
 const NOTICE_REST: Duration = Duration::from_secs(30);
 /// How long whoever leaves waits for a client that takes nothing in; longer than it takes for what is to be delivered.
@@ -106,8 +107,8 @@ pub(crate) struct Screen {
     /// The user asks somebody, or has accepted and waits for the keys.
     calling: Option<Pending>,
     is_setting_up: bool,
-    /// When the last question went without an answer of the user's.
-    unasked: Option<Instant>,
+    /// Whose question was last taken away without an answer of the user's, and when.
+    unasked: Option<(String, Instant)>,
     /// Since when what is typed belongs to nothing, as the view changed under whoever was typing.
     adrift: Option<Instant>,
     /// Whether somebody typed while a log-in went on.
@@ -120,8 +121,9 @@ pub(crate) struct Screen {
     /// When the user wanted to leave.
     leaving: Option<Instant>,
     is_focused: bool,
-    rung: Option<Instant>,
-    noticed: Option<Instant>,
+    /// When the bell rang and the desktop was notified of each kind of thing.
+    rung: BTreeMap<&'static str, Instant>,
+    noticed: BTreeMap<&'static str, Instant>,
     waiting: VecDeque<Command>,
     /// For whom the lists are that the server is to send, in order.
     lists: VecDeque<Reader>,
@@ -138,6 +140,8 @@ enum View {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
     Up,
+    /// Up as far as is known, but nothing has come for a while, since then.
+    Silent(Instant),
     Connecting,
     /// Gone; it is tried again then.
     Down(Instant),
@@ -189,8 +193,8 @@ impl Screen {
             notice: None,
             leaving: None,
             is_focused: true,
-            rung: None,
-            noticed: None,
+            rung: BTreeMap::new(),
+            noticed: BTreeMap::new(),
             waiting: VecDeque::new(),
             lists: VecDeque::new(),
             is_dirty: true,
@@ -204,7 +208,7 @@ impl Screen {
             Input::Pasted(text) => self.pasted(&text, now),
             Input::Focused(is_focused) => {
                 self.is_focused = is_focused;
-                self.noticed = None;
+                self.noticed.clear();
             }
             Input::Resized => self.is_dirty = true,
             Input::At(step) => {
@@ -257,6 +261,7 @@ impl Screen {
                 let left = until.saturating_duration_since(now);
                 now.checked_add(Duration::from_nanos(u64::from(left.subsec_nanos()).max(1)))
             }
+            Link::Silent(since) => next_second(since),
             _ => None,
         };
         [
@@ -360,14 +365,15 @@ impl Screen {
 
     /// Draws the user's attention, as far as that is wanted.
     fn call(&mut self, what: &'static str, now: Moment, out: &mut Vec<Effect>) {
-        let is_over =
-            |last: Option<Instant>, rest| last.is_none_or(|last| now.instant.saturating_duration_since(last) >= rest);
-        if self.settings.bell && is_over(self.rung, BELL_REST) {
-            self.rung = Some(now.instant);
+        let is_over = |last: &BTreeMap<_, Instant>, rest| {
+            last.get(what).is_none_or(|last| now.instant.saturating_duration_since(*last) >= rest)
+        };
+        if self.settings.bell && is_over(&self.rung, BELL_REST) {
+            self.rung.insert(what, now.instant);
             out.push(Effect::Bell);
         }
-        if self.settings.notices && !self.is_focused && is_over(self.noticed, NOTICE_REST) {
-            self.noticed = Some(now.instant);
+        if self.settings.notices && !self.is_focused && is_over(&self.noticed, NOTICE_REST) {
+            self.noticed.insert(what, now.instant);
             out.push(Effect::Notify(what));
         }
     }

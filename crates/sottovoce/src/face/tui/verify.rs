@@ -9,6 +9,8 @@ use ratatui::{
 
 use super::{composer::Composer, conversation::Conversation, style::Theme, text};
 
+/// Digits of a group of a safety number.
+const GROUP: usize = 5;
 /// Digits of a safety number.
 const DIGITS: usize = 60;
 /// Light modules that have to be around a QR code (ISO/IEC 18004 section 6.3.8).
@@ -29,7 +31,8 @@ pub(super) enum Verdict {
     /// So many digits, all as they should be.
     SoFar(usize),
     Same,
-    Different,
+    /// From this group on, counted from 1.
+    Different(usize),
 }
 
 impl Verify {
@@ -48,7 +51,8 @@ impl Verify {
         } else if number.starts_with(&pasted) {
             Verdict::SoFar(pasted.len())
         } else {
-            Verdict::Different
+            let same = pasted.bytes().zip(number.bytes()).take_while(|(one, other)| one == other).count();
+            Verdict::Different((same / GROUP).saturating_add(1))
         }
     }
 
@@ -114,17 +118,24 @@ impl Verify {
                 );
             }
             Verdict::Nothing => say("Is it the same? F5 notes it.", theme.plain()),
+            Verdict::SoFar(0) => say("there are no digits in that yet", theme.plain()),
             Verdict::SoFar(digits) => say(&format!("the same so far: {digits} of {DIGITS} digits"), theme.plain()),
             Verdict::Same if chat.trust == identity::Trust::Verified => {
                 say(&format!("SAME, and VERIFIED: this is {peer}."), theme.good());
             }
             Verdict::Same => say(&format!("SAME: this is {peer}. Enter notes it."), theme.good()),
-            Verdict::Different if is_low => {
-                say(&format!("DIFFERENT. If that is all of it, say nothing more: this is not {peer}."), theme.bad());
+            Verdict::Different(group) if is_low => {
+                say(
+                    &format!(
+                        "DIFFERENT from group {group} on. If {peer} sent that, say nothing more: this is not {peer}."
+                    ),
+                    theme.bad(),
+                );
             }
-            Verdict::Different => say(
+            Verdict::Different(group) => say(
                 &format!(
-                    "DIFFERENT. If you pasted all of it, somebody stands between you and {peer}: say nothing more here."
+                    "DIFFERENT from group {group} on. If that is what {peer} sent, somebody stands between you and {peer}: say \
+                     nothing more here."
                 ),
                 theme.bad(),
             ),

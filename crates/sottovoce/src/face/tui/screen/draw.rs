@@ -71,7 +71,7 @@ impl Screen {
                 Some(conversation.draw_input(input, buffer, theme))
             }
             _ => {
-                if self.conversation.is_none() && rest.height >= LOW {
+                if rest.height >= LOW {
                     let rows: Vec<_> =
                         self.welcome.iter().flat_map(|line| text::wrap(line, usize::from(rest.width))).collect();
                     let height = u16::try_from(rows.len()).unwrap_or(u16::MAX).min(rest.height.saturating_sub(6));
@@ -202,6 +202,10 @@ impl Screen {
     fn link(&self, now: Moment) -> (String, Style) {
         match self.link {
             Link::Up => (format!("connected to {} as {}", self.server, self.user), self.theme.bar()),
+            Link::Silent(since) => {
+                let seconds = now.instant.saturating_duration_since(since).as_secs();
+                (format!("NO ANSWER from the server, for {seconds} s"), self.theme.alarm())
+            }
             Link::Connecting => ("connecting…".to_owned(), self.theme.bar()),
             Link::Down(until) => {
                 let left = until.saturating_duration_since(now.instant);

@@ -35,8 +35,10 @@ impl Screen {
                 // Whoever is asked while asking has nobody left to ask.
                 self.calling = None;
                 self.is_setting_up = false;
+                self.notice = None;
                 let is_recent = |last: Instant| now.instant.saturating_duration_since(last) < SETTLE.saturating_mul(2);
-                let is_sudden = self.question.is_some() || self.unasked.is_some_and(is_recent);
+                let is_sudden = self.question.as_ref().is_some_and(|question| question.peer != from)
+                    || self.unasked.as_ref().is_some_and(|(peer, last)| *peer != from && is_recent(*last));
                 self.question = Some(Pending { peer: from, since: now.instant, is_sudden });
                 self.call("Somebody asks to talk.", now, out);
             }
@@ -70,8 +72,12 @@ impl Screen {
                 let wait = std::time::Duration::from_millis(in_ms);
                 self.link = Link::Down(now.instant.checked_add(wait).unwrap_or(now.instant));
             }
+            Event::ServerSilent => self.link = Link::Silent(now.instant),
+            Event::ServerHeard => self.link = Link::Up,
             Event::Reconnected => {
                 self.link = Link::Up;
+                // What it said of the connection is no longer so.
+                self.notice = None;
                 self.people.forget_question();
             }
             Event::Verified { peer } => {
@@ -181,8 +187,8 @@ impl Screen {
     }
 
     fn request_over(&mut self, what: String, now: Moment) {
-        if self.question.is_some() {
-            self.unasked = Some(now.instant);
+        if let Some(question) = self.question.take() {
+            self.unasked = Some((question.peer, now.instant));
         }
         self.is_setting_up = false;
         (self.question, self.calling) = (None, None);
@@ -201,7 +207,8 @@ impl Screen {
         transcript.note(
             match conversation.trust {
                 Trust::New => format!(
-                    "this is your first chat: nobody but the server says that it is {peer}. F2 shows how to make sure"
+                    "this key of {peer} is new to you: nobody but the server says that it is {peer}. F2 shows how to make \
+                     sure"
                 ),
                 Trust::Pinned => format!(
                     "the key of {peer} is the one of your last chat. You have not compared the safety number yet: F2"
@@ -212,8 +219,11 @@ impl Screen {
         );
         (self.question, self.calling, self.verify, self.changed, self.notice) = (None, None, None, None, None);
         self.people.key_changed(&peer, false);
-        self.conversation = Some(conversation);
+        let before = self.conversation.replace(conversation).filter(|before| !before.composer.is_empty());
         self.view = View::Chat;
+        if let Some(before) = before {
+            self.notify(format!("what you had typed for {} was not sent, and is gone", before.peer), false, now);
+        }
         if self.adrift.is_some() {
             self.notify("the chat began while you were typing something else, which was dropped", false, now);
         }

@@ -254,11 +254,11 @@ impl Screen {
             } else if !conversation.is_open() {
                 self.look_at(View::People);
             }
+        } else if self.calling.is_some() && !self.is_setting_up {
+            self.tell(Command::No, now);
         } else if !self.people.search.is_empty() {
             self.people.search.clear();
             self.people.typed();
-        } else if self.calling.is_some() && !self.is_setting_up {
-            self.tell(Command::No, now);
         }
     }
 
@@ -309,6 +309,8 @@ impl Screen {
             // For tests of what is left of the terminal then; release builds do not have it.
             assert!(typed != "/panic", "told to panic");
         }
+        // What is copied often ends with a line end that nobody means.
+        let typed = typed.trim_end_matches('\n');
         // Many lines are a message, whatever they begin with: they were pasted, or meant.
         let command = if typed.contains('\n') { Command::say(typed.to_owned()) } else { Command::parse(typed) };
         match command {
@@ -320,6 +322,7 @@ impl Screen {
             }
             Ok(command) => {
                 conversation.composer.clear();
+                self.notice = None;
                 self.run(command, now, out);
             }
             Err(failure) => self.refuse(&failure, now),
@@ -399,7 +402,7 @@ impl Screen {
         let number = conversation.safety_number.clone();
         let verdict = verify.verdict(&number);
         match verdict {
-            Verdict::Different | Verdict::SoFar(_) => {
+            Verdict::Different(_) | Verdict::SoFar(_) => {
                 self.notify(
                     "not noted: what is pasted is not the same; empty the field to go by your own eyes",
                     true,
