@@ -3,8 +3,8 @@
 use std::io::IsTerminal as _;
 
 use rustix::{
-    process::{Resource, Rlimit, getrlimit, setrlimit},
-    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
+    process::{Resource, Rlimit, getpgrp, getrlimit, setrlimit},
+    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr},
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -58,11 +58,20 @@ impl KeepTerminal {
 
 impl Drop for KeepTerminal {
     fn drop(&mut self) {
-        if let Some(before) = &self.0 {
+        // In the background it is another process's, and setting it would stop this one for ever (SIGTTOU).
+        if let Some(before) = &self.0
+            && is_in_foreground()
+        {
             // A terminal that is gone needs no restoring.
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
         }
     }
+}
+
+/// Whether the terminal on standard input is this process's to set. Where there is no job control, or it cannot be
+/// known, it is.
+pub(crate) fn is_in_foreground() -> bool {
+    tcgetpgrp(std::io::stdin()).map_or(true, |group| group == getpgrp())
 }
 
 /// A token that the first signal to end (SIGINT, SIGTERM or SIGHUP) cancels. A further SIGINT ends the program at once,
