@@ -13,8 +13,8 @@ use std::{
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use ratatui::{Frame, layout::Size};
 use rustix::{
-    process::{Signal, getpgrp, kill_current_process_group},
-    termios::{QueueSelector, tcflush, tcgetpgrp, tcgetwinsize},
+    process::{Signal, kill_current_process_group},
+    termios::{QueueSelector, tcflush, tcgetwinsize},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use super::cells::Cells;
+use crate::process::is_in_foreground;
 
 /// Alternate screen, plain and empty; no cursor; no wrapping at the right edge; pastes in brackets; focus reported.
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[0m\x1b[2J\x1b[H\x1b[?25l\x1b[?7l\x1b[?2004h\x1b[?1004h";
@@ -38,6 +39,7 @@ const BACKGROUND_BOUND: Duration = Duration::from_secs(1);
 
 /// Sizes beyond any real screen would only cost memory.
 const MAX_SIDE: u16 = 1000;
+const MAX_CELLS: u32 = 200_000;
 
 /// Whether there is something to give back.
 static IS_HELD: AtomicBool = AtomicBool::new(false);
@@ -271,16 +273,18 @@ fn listen_for_continuation() -> io::Result<tokio::signal::unix::Signal> {
     signal(SignalKind::from_raw(Signal::CONT.as_raw()))
 }
 
-/// Whether the terminal is this process's to set. Where there is no job control it always is.
-fn is_in_foreground() -> bool {
-    tcgetpgrp(io::stdin()).map_or(true, |group| group == getpgrp())
-}
-
 /// Columns and rows of the terminal; 80 and 24 where it does not know.
 fn size() -> io::Result<Size> {
     let size = tcgetwinsize(io::stdout())?;
+    Ok(bounded(size.ws_col, size.ws_row))
+}
+
+/// As much of a terminal of this size as is drawn on.
+fn bounded(columns: u16, rows: u16) -> Size {
     let or = |side: u16, usual| if side == 0 { usual } else { side.min(MAX_SIDE) };
-    Ok(Size::new(or(size.ws_col, 80), or(size.ws_row, 24)))
+    let (columns, rows) = (or(columns, 80), or(rows, 24));
+    let most = MAX_CELLS.checked_div(columns.into()).and_then(|most| u16::try_from(most).ok()).unwrap_or(u16::MAX);
+    Size::new(columns, rows.min(most))
 }
 
 #[cfg(test)]
@@ -304,6 +308,24 @@ mod tests {
             ("", false, Notify::Osc9),
         ] {
             assert_eq!(Notify::choose(term, is_vte), how, "{term}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_a_real_screen_s() {
+        for (said, drawn) in [
+            ((80, 24), (80, 24)),
+            ((0, 0), (80, 24)),
+            ((0, 60), (80, 60)),
+            ((1, 1), (1, 1)),
+            ((640, 180), (640, 180)),
+            ((500, 400), (500, 400)),
+            ((500, 401), (500, 400)),
+            ((100, 5000), (100, 1000)),
+            ((u16::MAX, 1), (1000, 1)),
+            ((u16::MAX, u16::MAX), (1000, 200)),
+        ] {
+            assert_eq!(bounded(said.0, said.1), Size::new(drawn.0, drawn.1), "{said:?}");
         }
     }
 
