@@ -204,6 +204,7 @@ impl Face {
         let done = match change {
             Change::Continued => self.terminal.resumed().await,
             Change::Resized => self.terminal.redraw_all(),
+            Change::Gone => return Some(Ok(())),
         };
         match done {
             Ok(()) => self.input(Input::Resized).await,

@@ -7,12 +7,15 @@ use std::{
         Once,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Duration,
 };
 
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use ratatui::{Frame, layout::Size};
 use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
     process::{Signal, kill_current_process_group},
     termios::{QueueSelector, tcflush, tcgetwinsize},
 };
@@ -20,6 +23,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::cells::Cells;
 use crate::process::is_in_foreground;
@@ -49,9 +53,10 @@ pub(crate) struct Terminal {
     screen: ratatui::Terminal<Cells<Tty>>,
     continued: tokio::signal::unix::Signal,
     resized: tokio::signal::unix::Signal,
+    gone: CancellationToken,
 }
 
-/// What the terminal's side tells by a signal.
+/// What the terminal's side tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// The process goes on after a stop that did not come from [`Terminal::suspend`]. To be followed by
@@ -60,6 +65,8 @@ pub(crate) enum Change {
     /// The window has another size, or had one for a moment. To be followed by [`Terminal::redraw_all`]: what the
     /// terminal shows is not what it was told to.
     Resized,
+    /// The terminal has hung up: nothing can be shown or typed any more.
+    Gone,
 }
 
 impl Terminal {
@@ -73,9 +80,10 @@ impl Terminal {
         let continued = listen_for_continuation()?;
         // crossterm tells of it too, but not of one that comes together with a key.
         let resized = signal(SignalKind::window_change())?;
+        let gone = watch()?;
         hold()?;
         let screen = ratatui::Terminal::new(Cells::new(Tty, size)).inspect_err(|_| restore())?;
-        Ok(Self { screen, continued, resized })
+        Ok(Self { screen, continued, resized, gone })
     }
 
     /// Shows a frame; only what differs from the one before is written.
@@ -117,6 +125,7 @@ impl Terminal {
         tokio::select! {
             Some(()) = self.continued.recv() => Change::Continued,
             Some(()) = self.resized.recv() => Change::Resized,
+            () = self.gone.cancelled() => Change::Gone,
             else => pending().await,
         }
     }
@@ -267,6 +276,24 @@ fn give_back_in_panic() {
             previous(panic);
         }));
     });
+}
+
+/// A token that is cancelled when the terminal hangs up. Who ignores SIGHUP, or does not get it, hears of that nowhere
+/// else: crossterm takes the end of input for nothing typed, and tries again at once and for ever.
+fn watch() -> io::Result<CancellationToken> {
+    let gone = CancellationToken::new();
+    let token = gone.clone();
+    thread::Builder::new().spawn(move || {
+        let stdin = io::stdin();
+        // Nothing is asked for, and so nothing but the end wakes this thread up.
+        let mut ends = [PollFd::new(&stdin, PollFlags::empty())];
+        while poll(&mut ends, None) == Err(Errno::INTR) {}
+        // A system that cannot tell says something else (NVAL), or fails.
+        if ends.iter().any(|end| end.revents().intersects(PollFlags::HUP | PollFlags::ERR)) {
+            token.cancel();
+        }
+    })?;
+    Ok(gone)
 }
 
 fn listen_for_continuation() -> io::Result<tokio::signal::unix::Signal> {
