@@ -1,15 +1,22 @@
 //! What the process asks of the system.
 
-use std::io::IsTerminal as _;
+use std::{future::pending, io::IsTerminal as _, time::Duration};
 
 use rustix::{
     process::{Resource, Rlimit, getpgrp, getrlimit, setrlimit},
     termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr},
 };
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::failure::Failure;
+
+/// How long a face may take to leave: its client waits 5 s for what it said to be delivered, and 2 s for the goodbye to
+/// go. Whatever takes longer is held up by a terminal that does not read, and may be so for ever.
+const LEAVING: Duration = Duration::from_secs(10);
 
 /// Keeps memory with keys and messages in it from being written to disk by a crash, or read by another process of the
 /// same user. Best effort: a system that refuses is no reason not to chat.
@@ -96,6 +103,15 @@ pub(crate) fn stop_by_signal() -> Result<CancellationToken, Failure> {
         end_at_once();
     });
     Ok(stop)
+}
+
+/// Ends the program at once when [`LEAVING`] has passed since `stop`, unless what this gives is dropped before.
+pub(crate) fn end_soon_after(stop: CancellationToken) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        stop.cancelled().await;
+        let _ = timeout(LEAVING, pending::<()>()).await;
+        end_at_once();
+    }))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the main thread may be held up by whoever does not read its output")]

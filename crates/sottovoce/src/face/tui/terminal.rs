@@ -4,7 +4,7 @@ use std::{
     future::pending,
     io::{self, Write},
     sync::{
-        Once,
+        Mutex, Once, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -14,7 +14,7 @@ use std::{
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use ratatui::{Frame, layout::Size};
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     process::{Signal, kill_current_process_group},
     termios::{QueueSelector, tcflush, tcgetwinsize},
@@ -41,12 +41,23 @@ const STOP_BOUND: Duration = Duration::from_secs(1);
 /// How long this process may run in the background before it stops itself: long enough to end when it was told to.
 const BACKGROUND_BOUND: Duration = Duration::from_secs(1);
 
+/// How long a terminal that is given back may take nothing of what is written to it.
+const LEAVE_BOUND: Duration = Duration::from_millis(200);
+
+/// So many bytes are written at a time: a terminal that says it has room has it for so many (on Linux it counts its
+/// room in pieces of this size). A longer write could hold its thread up for as long as the terminal does not read, and
+/// with it all others that write.
+const PIECE: usize = 256;
+
 /// Sizes beyond any real screen would only cost memory.
 const MAX_SIDE: u16 = 1000;
 const MAX_CELLS: u32 = 200_000;
 
 /// Whether there is something to give back.
 static IS_HELD: AtomicBool = AtomicBool::new(false);
+
+/// Locked while it is given back, in which nothing panics.
+static GIVING_BACK: Mutex<()> = Mutex::new(());
 
 /// The terminal, held by the full-screen face. There is one at a time.
 pub(crate) struct Terminal {
@@ -190,24 +201,39 @@ impl Drop for Terminal {
     }
 }
 
-/// Gives the terminal back as it was before [`Terminal::enter`]. Does nothing when it is not held. Can be called from
-/// any thread, in a panic too: it takes no lock that a caller may hold. From then on nothing is drawn.
+/// Gives the terminal back as it was before [`Terminal::enter`]. When it is not held, only waits until it is given back
+/// by whichever thread does. Can be called from any thread, in a panic too: it takes no lock that a caller may hold.
+/// From then on nothing is drawn. Takes a second at most: of a terminal that does not read, only the modes are as before.
 pub(crate) fn restore() {
+    // Whoever cannot draw any more because of another thread's call must not write or end the process in the middle of
+    // it.
+    let _given_back = GIVING_BACK.lock().unwrap_or_else(PoisonError::into_inner);
     if !IS_HELD.swap(false, Ordering::AcqRel) {
         return;
     }
     // The modes first: they do not depend on whether the terminal reads what is written to it. In the background they
     // belong to another process. Whatever fails, the rest is worth trying.
-    if is_in_foreground() {
+    let may_set = is_in_foreground();
+    if may_set {
         // What was typed for the chat must not become a command for the shell.
         let _ = tcflush(io::stdin(), QueueSelector::IFlush);
         let _ = disable_raw_mode();
     }
+    let mut may_drop = may_set;
     let mut rest = LEAVE;
     while !rest.is_empty() {
+        if !has_room(LEAVE_BOUND) {
+            // It does not read, and what was drawn is of no use to it any more. Not before it is known: ENTER may be
+            // on its way, without which LEAVE clears what was there before.
+            if !std::mem::take(&mut may_drop) {
+                return;
+            }
+            let _ = tcflush(io::stdout(), QueueSelector::OFlush);
+            continue;
+        }
         match rustix::io::write(io::stdout(), rest) {
             Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(_) => return,
         }
     }
@@ -243,17 +269,37 @@ impl Notify {
 }
 
 /// Standard output without a buffer and without its lock, and only while the terminal is held: a thread that goes on
-/// drawing after a panic in another must not write over the message.
+/// drawing after a panic in another must not write over the message, and one that waits for a terminal which does not
+/// read must not wait for ever.
 struct Tty;
 
 impl Write for Tty {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        expect_held()?;
-        Ok(rustix::io::write(io::stdout(), bytes)?)
+        loop {
+            let has_room = has_room(LEAVE_BOUND);
+            expect_held()?;
+            if has_room {
+                return Ok(rustix::io::write(io::stdout(), bytes.get(..PIECE).unwrap_or(bytes))?);
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Waits so long at most for the terminal to take something. Where that cannot be known, and where writing tells that
+/// the terminal is gone, there is room.
+fn has_room(bound: Duration) -> bool {
+    let bound = Timespec::try_from(bound).ok();
+    let stdout = io::stdout();
+    loop {
+        match poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], bound.as_ref()) {
+            Ok(0) => return false,
+            Err(Errno::INTR) => {}
+            _ => return true,
+        }
     }
 }
 
