@@ -1,15 +1,22 @@
 //! What the process asks of the system.
 
-use std::io::IsTerminal as _;
+use std::{future::pending, io::IsTerminal as _, time::Duration};
 
 use rustix::{
-    process::{Resource, Rlimit, getrlimit, setrlimit},
-    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
+    process::{Resource, Rlimit, getpgrp, getrlimit, setrlimit},
+    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr},
 };
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::failure::Failure;
+
+/// How long a face may take to leave: its client waits 5 s for what it said to be delivered, and 2 s for the goodbye to
+/// go. Whatever takes longer is held up by a terminal that does not read, and may be so for ever.
+const LEAVING: Duration = Duration::from_secs(10);
 
 /// Keeps memory with keys and messages in it from being written to disk by a crash, or read by another process of the
 /// same user. Best effort: a system that refuses is no reason not to chat.
@@ -58,11 +65,20 @@ impl KeepTerminal {
 
 impl Drop for KeepTerminal {
     fn drop(&mut self) {
-        if let Some(before) = &self.0 {
+        // In the background it is another process's, and setting it would stop this one for ever (SIGTTOU).
+        if let Some(before) = &self.0
+            && is_in_foreground()
+        {
             // A terminal that is gone needs no restoring.
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
         }
     }
+}
+
+/// Whether the terminal on standard input is this process's to set. Where there is no job control, or it cannot be
+/// known, it is.
+pub(crate) fn is_in_foreground() -> bool {
+    tcgetpgrp(std::io::stdin()).map_or(true, |group| group == getpgrp())
 }
 
 /// A token that the first signal to end (SIGINT, SIGTERM or SIGHUP) cancels. A further SIGINT ends the program at once,
@@ -87,6 +103,15 @@ pub(crate) fn stop_by_signal() -> Result<CancellationToken, Failure> {
         end_at_once();
     });
     Ok(stop)
+}
+
+/// Ends the program at once when [`LEAVING`] has passed since `stop`, unless what this gives is dropped before.
+pub(crate) fn end_soon_after(stop: CancellationToken) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        stop.cancelled().await;
+        let _ = timeout(LEAVING, pending::<()>()).await;
+        end_at_once();
+    }))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the main thread may be held up by whoever does not read its output")]

@@ -84,9 +84,14 @@ impl Profile {
             return Ok(Roots::System);
         };
         let path = self.dir.join(ca);
-        let pem = std::fs::read(&path).map_err(|error| {
-            Failure::new(ErrorCode::BadFile, format_args!("{} cannot be read: {error}", path.display()))
-        })?;
+        let unreadable =
+            |error| Failure::new(ErrorCode::BadFile, format_args!("{} cannot be read: {error}", path.display()));
+        // It may be anywhere, also by a link.
+        let real = path.canonicalize().map_err(unreadable)?;
+        for exposed in [real.as_path()].into_iter().chain(real.parent()) {
+            refuse_exposed(exposed)?;
+        }
+        let pem = std::fs::read(&real).map_err(unreadable)?;
         Ok(Roots::Pem(pem))
     }
 

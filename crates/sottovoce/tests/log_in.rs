@@ -382,6 +382,41 @@ fn files_that_are_missing_or_loose_or_damaged_are_named() {
 }
 
 #[test]
+fn an_authority_that_others_could_exchange_is_refused_wherever_it_is() {
+    let world = world_of(["alice"]);
+    let dir = world.profile("alice");
+    let open = world.profile("open");
+    fs::create_dir(&open).unwrap();
+    fs::copy(dir.join("ca.pem"), open.join("authority.pem")).unwrap();
+    std::os::unix::fs::symlink("../open/authority.pem", dir.join("link.pem")).unwrap();
+    let modes = |folder, file| {
+        fs::set_permissions(&open, fs::Permissions::from_mode(folder)).unwrap();
+        fs::set_permissions(open.join("authority.pem"), fs::Permissions::from_mode(file)).unwrap();
+    };
+    let settings = dir.join("profile.toml");
+    let mut named = "ca.pem".to_owned();
+    for ca in ["../open/authority.pem".to_owned(), "link.pem".into(), open.join("authority.pem").display().to_string()]
+    {
+        edit(&settings, &format!("ca = \"{named}\""), &format!("ca = \"{ca}\""));
+        for (folder, file, words) in [
+            (0o755, 0o666, "authority.pem"),
+            (0o755, 0o620, "authority.pem"),
+            (0o777, 0o644, "open"),
+            (0o730, 0o644, "open"),
+        ] {
+            modes(folder, file);
+            let (code, message) = refused(&world, "alice", &[]);
+            assert_eq!(code, "bad_file", "{ca} {folder:o} {file:o}: {message}");
+            let is_named = message.contains("chmod go-w") && message.contains(&format!("/{words} can be changed"));
+            assert!(is_named, "{ca} {folder:o} {file:o}: {message}");
+        }
+        modes(0o755, 0o644);
+        world.log_in("alice");
+        named = ca;
+    }
+}
+
+#[test]
 fn a_key_without_a_password_is_refused_with_the_command_that_gives_it_one() {
     let world = world_of(["alice"]);
     let key = world.profile("alice").join("key");

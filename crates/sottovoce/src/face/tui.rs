@@ -39,6 +39,7 @@ use self::{
     style::Theme,
     terminal::{Change, Notify, Terminal},
 };
+use crate::process;
 
 /// Events of the client's on their way here. A face that does not take them holds the client up, not memory.
 const MAX_UNSHOWN: usize = 64;
@@ -82,6 +83,7 @@ pub(crate) async fn run(
         Accounts::Ready(account) => (format!("{}:{}", account.host, account.port), account.user.to_string()),
     };
     let screen = Screen::new(Theme::of_environment(), settings, welcome, &server, &name);
+    let _end = process::end_soon_after(stop.clone());
     let terminal = Terminal::enter().map_err(unusable)?;
     let mut face =
         Face { screen, terminal, accounts, work: Work::Nothing, commands: None, key: None, stop: stop.clone() };
@@ -204,6 +206,7 @@ impl Face {
         let done = match change {
             Change::Continued => self.terminal.resumed().await,
             Change::Resized => self.terminal.redraw_all(),
+            Change::Gone => return Some(Ok(())),
         };
         match done {
             Ok(()) => self.input(Input::Resized).await,

@@ -4,24 +4,29 @@ use std::{
     future::pending,
     io::{self, Write},
     sync::{
-        Once,
+        Mutex, Once, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Duration,
 };
 
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use ratatui::{Frame, layout::Size};
 use rustix::{
-    process::{Signal, getpgrp, kill_current_process_group},
-    termios::{QueueSelector, tcflush, tcgetpgrp, tcgetwinsize},
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    process::{Signal, kill_current_process_group},
+    termios::{QueueSelector, tcflush, tcgetwinsize},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::cells::Cells;
+use crate::process::is_in_foreground;
 
 /// Alternate screen, plain and empty; no cursor; no wrapping at the right edge; pastes in brackets; focus reported.
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[0m\x1b[2J\x1b[H\x1b[?25l\x1b[?7l\x1b[?2004h\x1b[?1004h";
@@ -36,20 +41,33 @@ const STOP_BOUND: Duration = Duration::from_secs(1);
 /// How long this process may run in the background before it stops itself: long enough to end when it was told to.
 const BACKGROUND_BOUND: Duration = Duration::from_secs(1);
 
+/// How long a terminal that is given back may take nothing of what is written to it.
+const LEAVE_BOUND: Duration = Duration::from_millis(200);
+
+/// So many bytes are written at a time: a terminal that says it has room has it for so many (on Linux it counts its
+/// room in pieces of this size). A longer write could hold its thread up for as long as the terminal does not read, and
+/// with it all others that write.
+const PIECE: usize = 256;
+
 /// Sizes beyond any real screen would only cost memory.
 const MAX_SIDE: u16 = 1000;
+const MAX_CELLS: u32 = 200_000;
 
 /// Whether there is something to give back.
 static IS_HELD: AtomicBool = AtomicBool::new(false);
+
+/// Locked while it is given back, in which nothing panics.
+static GIVING_BACK: Mutex<()> = Mutex::new(());
 
 /// The terminal, held by the full-screen face. There is one at a time.
 pub(crate) struct Terminal {
     screen: ratatui::Terminal<Cells<Tty>>,
     continued: tokio::signal::unix::Signal,
     resized: tokio::signal::unix::Signal,
+    gone: CancellationToken,
 }
 
-/// What the terminal's side tells by a signal.
+/// What the terminal's side tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// The process goes on after a stop that did not come from [`Terminal::suspend`]. To be followed by
@@ -58,6 +76,8 @@ pub(crate) enum Change {
     /// The window has another size, or had one for a moment. To be followed by [`Terminal::redraw_all`]: what the
     /// terminal shows is not what it was told to.
     Resized,
+    /// The terminal has hung up: nothing can be shown or typed any more.
+    Gone,
 }
 
 impl Terminal {
@@ -71,9 +91,10 @@ impl Terminal {
         let continued = listen_for_continuation()?;
         // crossterm tells of it too, but not of one that comes together with a key.
         let resized = signal(SignalKind::window_change())?;
+        let gone = watch()?;
         hold()?;
         let screen = ratatui::Terminal::new(Cells::new(Tty, size)).inspect_err(|_| restore())?;
-        Ok(Self { screen, continued, resized })
+        Ok(Self { screen, continued, resized, gone })
     }
 
     /// Shows a frame; only what differs from the one before is written.
@@ -115,6 +136,7 @@ impl Terminal {
         tokio::select! {
             Some(()) = self.continued.recv() => Change::Continued,
             Some(()) = self.resized.recv() => Change::Resized,
+            () = self.gone.cancelled() => Change::Gone,
             else => pending().await,
         }
     }
@@ -179,24 +201,39 @@ impl Drop for Terminal {
     }
 }
 
-/// Gives the terminal back as it was before [`Terminal::enter`]. Does nothing when it is not held. Can be called from
-/// any thread, in a panic too: it takes no lock that a caller may hold. From then on nothing is drawn.
+/// Gives the terminal back as it was before [`Terminal::enter`]. When it is not held, only waits until it is given back
+/// by whichever thread does. Can be called from any thread, in a panic too: it takes no lock that a caller may hold.
+/// From then on nothing is drawn. Takes a second at most: of a terminal that does not read, only the modes are as before.
 pub(crate) fn restore() {
+    // Whoever cannot draw any more because of another thread's call must not write or end the process in the middle of
+    // it.
+    let _given_back = GIVING_BACK.lock().unwrap_or_else(PoisonError::into_inner);
     if !IS_HELD.swap(false, Ordering::AcqRel) {
         return;
     }
     // The modes first: they do not depend on whether the terminal reads what is written to it. In the background they
     // belong to another process. Whatever fails, the rest is worth trying.
-    if is_in_foreground() {
+    let may_set = is_in_foreground();
+    if may_set {
         // What was typed for the chat must not become a command for the shell.
         let _ = tcflush(io::stdin(), QueueSelector::IFlush);
         let _ = disable_raw_mode();
     }
+    let mut may_drop = may_set;
     let mut rest = LEAVE;
     while !rest.is_empty() {
+        if !has_room(LEAVE_BOUND) {
+            // It does not read, and what was drawn is of no use to it any more. Not before it is known: ENTER may be
+            // on its way, without which LEAVE clears what was there before.
+            if !std::mem::take(&mut may_drop) {
+                return;
+            }
+            let _ = tcflush(io::stdout(), QueueSelector::OFlush);
+            continue;
+        }
         match rustix::io::write(io::stdout(), rest) {
             Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(_) => return,
         }
     }
@@ -232,17 +269,37 @@ impl Notify {
 }
 
 /// Standard output without a buffer and without its lock, and only while the terminal is held: a thread that goes on
-/// drawing after a panic in another must not write over the message.
+/// drawing after a panic in another must not write over the message, and one that waits for a terminal which does not
+/// read must not wait for ever.
 struct Tty;
 
 impl Write for Tty {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        expect_held()?;
-        Ok(rustix::io::write(io::stdout(), bytes)?)
+        loop {
+            let has_room = has_room(LEAVE_BOUND);
+            expect_held()?;
+            if has_room {
+                return Ok(rustix::io::write(io::stdout(), bytes.get(..PIECE).unwrap_or(bytes))?);
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Waits so long at most for the terminal to take something. Where that cannot be known, and where writing tells that
+/// the terminal is gone, there is room.
+fn has_room(bound: Duration) -> bool {
+    let bound = Timespec::try_from(bound).ok();
+    let stdout = io::stdout();
+    loop {
+        match poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], bound.as_ref()) {
+            Ok(0) => return false,
+            Err(Errno::INTR) => {}
+            _ => return true,
+        }
     }
 }
 
@@ -267,20 +324,40 @@ fn give_back_in_panic() {
     });
 }
 
-fn listen_for_continuation() -> io::Result<tokio::signal::unix::Signal> {
-    signal(SignalKind::from_raw(Signal::CONT.as_raw()))
+/// A token that is cancelled when the terminal hangs up. Who ignores SIGHUP, or does not get it, hears of that nowhere
+/// else: crossterm takes the end of input for nothing typed, and tries again at once and for ever.
+fn watch() -> io::Result<CancellationToken> {
+    let gone = CancellationToken::new();
+    let token = gone.clone();
+    thread::Builder::new().spawn(move || {
+        let stdin = io::stdin();
+        // Nothing is asked for, and so nothing but the end wakes this thread up.
+        let mut ends = [PollFd::new(&stdin, PollFlags::empty())];
+        while poll(&mut ends, None) == Err(Errno::INTR) {}
+        // A system that cannot tell says something else (NVAL), or fails.
+        if ends.iter().any(|end| end.revents().intersects(PollFlags::HUP | PollFlags::ERR)) {
+            token.cancel();
+        }
+    })?;
+    Ok(gone)
 }
 
-/// Whether the terminal is this process's to set. Where there is no job control it always is.
-fn is_in_foreground() -> bool {
-    tcgetpgrp(io::stdin()).map_or(true, |group| group == getpgrp())
+fn listen_for_continuation() -> io::Result<tokio::signal::unix::Signal> {
+    signal(SignalKind::from_raw(Signal::CONT.as_raw()))
 }
 
 /// Columns and rows of the terminal; 80 and 24 where it does not know.
 fn size() -> io::Result<Size> {
     let size = tcgetwinsize(io::stdout())?;
+    Ok(bounded(size.ws_col, size.ws_row))
+}
+
+/// As much of a terminal of this size as is drawn on.
+fn bounded(columns: u16, rows: u16) -> Size {
     let or = |side: u16, usual| if side == 0 { usual } else { side.min(MAX_SIDE) };
-    Ok(Size::new(or(size.ws_col, 80), or(size.ws_row, 24)))
+    let (columns, rows) = (or(columns, 80), or(rows, 24));
+    let most = MAX_CELLS.checked_div(columns.into()).and_then(|most| u16::try_from(most).ok()).unwrap_or(u16::MAX);
+    Size::new(columns, rows.min(most))
 }
 
 #[cfg(test)]
@@ -304,6 +381,24 @@ mod tests {
             ("", false, Notify::Osc9),
         ] {
             assert_eq!(Notify::choose(term, is_vte), how, "{term}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_a_real_screen_s() {
+        for (said, drawn) in [
+            ((80, 24), (80, 24)),
+            ((0, 0), (80, 24)),
+            ((0, 60), (80, 60)),
+            ((1, 1), (1, 1)),
+            ((640, 180), (640, 180)),
+            ((500, 400), (500, 400)),
+            ((500, 401), (500, 400)),
+            ((100, 5000), (100, 1000)),
+            ((u16::MAX, 1), (1000, 1)),
+            ((u16::MAX, u16::MAX), (1000, 200)),
+        ] {
+            assert_eq!(bounded(said.0, said.1), Size::new(drawn.0, drawn.1), "{said:?}");
         }
     }
 
