@@ -499,7 +499,7 @@ fn a_silent_server_is_noticed_after_a_reconnect_too() {
         alice.wait(Duration::from_secs(6));
         assert_eq!(alice.told(), ["send Ping"]);
         alice.wait(Duration::from_secs(6));
-        assert_eq!(alice.told(), ["send Ping"]);
+        assert_eq!(alice.told(), ["ServerSilent", "send Ping"]);
         alice.wait(Duration::from_secs(2));
         assert_eq!(alice.told(), ["error unreachable", "Abandon", "reconnecting", "Connect"]);
         // No ping without a connection.

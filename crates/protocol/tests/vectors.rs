@@ -1,5 +1,6 @@
 //! The golden vectors of `docs/vectors/frames.json`, and the numbers that `docs/protocol.md` gives.
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

@@ -17,8 +17,8 @@ use common::{
     Client, World,
     lines::Lines,
     screen::{
-        ALT_ENTER, DOWN, ENTER, ESC, F1, F2, F8, F9, FOCUS_GAINED, FOCUS_LOST, PAGE_UP, SMALL, Screen, Size, USUAL,
-        at_each_size, ctrl,
+        ALT_ENTER, DOWN, ENTER, ESC, F1, F2, F8, F9, FOCUS_LOST, PAGE_UP, SMALL, Screen, Size, USUAL, at_each_size,
+        ctrl,
     },
     terminal::Terminal,
 };

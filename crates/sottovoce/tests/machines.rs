@@ -43,6 +43,8 @@ fn short(event: &Event) -> Option<String> {
         Event::Reconnected => "reconnected".to_owned(),
         Event::PeerAway { peer } => format!("peer_away {peer}"),
         Event::PeerBack { peer } => format!("peer_back {peer}"),
+        Event::ServerSilent => "server_silent".to_owned(),
+        Event::ServerHeard => "server_heard".to_owned(),
         Event::Connecting | Event::Connected => return None,
         Event::Sent { .. } | Event::Delivered { .. } | Event::PeerBehind { .. } | Event::PeerCaughtUp { .. } => {
             return None;

@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::print_stderr,
+    clippy::disallowed_methods,
     reason = "a test may panic, and say what it left out"
 )]
 
