@@ -80,6 +80,8 @@ fn a_request_is_answered(size: Size) {
     let alice = Screen::logged_in(&world, "alice", size);
     let mut bob = world.log_in("bob");
     let asks = |bob: &mut common::Client| {
+        // An answer is sent before the screen shows it.
+        alice.expect_gone("ASKS TO TALK");
         bob.types("--r alice");
         alice.expect("bob ASKS TO TALK");
     };

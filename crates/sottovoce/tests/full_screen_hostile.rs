@@ -182,7 +182,7 @@ fn what_is_typed_and_pasted_stays_in_its_place(size: Size) {
     assert_eq!(bob.expect("message")["text"], "שלום 日本 👍🏽 é");
 
     // As long as a message can be, and one byte more.
-    for unit in ["x", "日本", "word ", "line\n"] {
+    for unit in ["x", "日本", "word ", "\nline"] {
         let most = unit.repeat(16_384 / unit.len());
         let rest = 16_384 - most.len();
         alice.pastes(&format!("{}{most}", "y".repeat(rest)));

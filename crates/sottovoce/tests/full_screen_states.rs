@@ -192,7 +192,7 @@ fn a_key_that_changed_fills_the_screen(size: Size) {
     let (_, row) = alice.expect_row("> bob");
     assert_eq!(row, "> bob");
     accepted(&alice, &mut bob);
-    alice.expect("this is your first chat");
+    alice.expect("this key of bob is new to you");
 }
 
 fn a_peer_that_is_gone_is_told(size: Size) {

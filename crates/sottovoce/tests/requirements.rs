@@ -65,6 +65,8 @@ fn a_test_is_a_function_that_is_marked_as_one() {
     assert!(has_test(source, "waits_for_things"));
     assert!(!has_test(source, "is_none"));
     assert!(!has_test(source, "is"));
+    let source = "at_each_size!(one_story, another);\n\nfn a_helper() {}";
+    assert!(has_test(source, "one_story") && has_test(source, "another") && !has_test(source, "a_helper"));
 }
 
 #[test]
@@ -138,8 +140,13 @@ fn find(file: &str) -> Option<PathBuf> {
     [root().join("crates").join(file), root().join(file)].into_iter().find(|path| path.is_file())
 }
 
-/// Whether a function of this name has an attribute above it that makes it a test.
+/// Whether a function of this name has an attribute above it that makes it a test, or is run at each size of a terminal.
 fn has_test(source: &str, name: &str) -> bool {
+    let at_each_size = source.split("at_each_size!").skip(1).filter_map(|rest| rest.split(';').next());
+    let mut names = at_each_size.flat_map(|list| list.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'));
+    if names.any(|other| other == name) {
+        return true;
+    }
     let lines: Vec<_> = source.lines().map(str::trim).collect();
     lines.iter().enumerate().any(|(number, line)| {
         let declared = line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.strip_prefix(name));

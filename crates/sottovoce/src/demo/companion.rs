@@ -44,7 +44,7 @@ fn answer(event: Event, said: &mut usize) -> Option<Command> {
         Event::ChatStarted { peer, .. } => {
             *said = 0;
             say(format!(
-                "Hello {peer}. The relay carried this and cannot read it. Our safety numbers are the same; look."
+                "Hello {peer}. The relay carried this and cannot read it. Our safety numbers are the same; look (F2)."
             ))
         }
         Event::Message { text, .. } => {
