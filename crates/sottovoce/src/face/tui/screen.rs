@@ -109,6 +109,8 @@ pub(crate) struct Screen {
     is_setting_up: bool,
     /// Whose question was last taken away without an answer of the user's, and when.
     unasked: Option<(String, Instant)>,
+    /// Whether something was typed at people since Enter was last pressed there.
+    is_half_typed: bool,
     /// Since when what is typed belongs to nothing, as the view changed under whoever was typing.
     adrift: Option<Instant>,
     /// Whether somebody typed while a log-in went on.
@@ -185,6 +187,7 @@ impl Screen {
             calling: None,
             is_setting_up: false,
             unasked: None,
+            is_half_typed: false,
             adrift: None,
             has_typed_ahead: false,
             verify: None,

@@ -179,9 +179,10 @@ impl Screen {
     /// The view is about to change though the user did nothing: what is half typed in the search, and what is typed on
     /// without looking, must not become something else there.
     fn lose_what_is_typed(&mut self, now: Moment) {
-        if self.shows_people() && !self.people.search.is_empty() {
+        if self.shows_people() && self.is_half_typed && !self.people.search.is_empty() {
             self.adrift = Some(now.instant);
         }
+        self.is_half_typed = false;
         self.people.search.clear();
         self.people.typed();
     }

@@ -118,6 +118,7 @@ impl Screen {
         }
         if self.shows_people() {
             self.people.typed();
+            self.is_half_typed = true;
         }
     }
 
@@ -284,12 +285,14 @@ impl Screen {
                 Err(failure) if !line.is_empty() => self.notify(failure.message, true, now),
                 Err(_) => {}
                 Ok(command) => {
+                    self.is_half_typed = false;
                     self.people.search.clear();
                     self.people.typed();
                     self.run(command, now, out);
                 }
             }
         } else if let Some(name) = self.people.chosen() {
+            self.is_half_typed = false;
             match Command::talk(&name) {
                 Ok(command) => self.tell(command, now),
                 Err(failure) => self.notify(failure.message, true, now),

@@ -205,6 +205,17 @@ fn an_answer_is_not_for_who_has_taken_the_place_of_another() {
 }
 
 #[test]
+fn who_has_searched_and_asked_can_type_at_once_when_the_chat_begins() {
+    let mut stage = Stage::online(&["bob", "carol"]);
+    stage.enter("bob");
+    stage.event(calling("bob"));
+    stage.start_chat("bob", identity::Trust::New);
+    stage.told();
+    stage.enter("hello bob");
+    assert_eq!(stage.told(), [Command::say("hello bob".into()).unwrap()]);
+}
+
+#[test]
 fn what_is_typed_for_the_search_is_not_said_in_a_chat_that_begins() {
     let mut stage = Stage::online(&["bob", "carol"]);
     stage.event(calling("bob"));
