@@ -209,7 +209,7 @@ fn who_has_searched_and_asked_can_type_at_once_when_the_chat_begins() {
     let mut stage = Stage::online(&["bob", "carol"]);
     stage.enter("bob");
     stage.event(calling("bob"));
-    stage.start_chat("bob", identity::Trust::New);
+    stage.start_chat("bob", Trust::New);
     stage.told();
     stage.enter("hello bob");
     assert_eq!(stage.told(), [Command::say("hello bob".into()).unwrap()]);
