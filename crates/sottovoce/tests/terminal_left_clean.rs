@@ -138,7 +138,8 @@ fn a_job_is_stopped_and_continued() {
                     let is_left = !shown.screen().alternate_screen();
                     is_left && shown.rows().iter().rfind(|row| !row.is_empty()).is_some_and(|row| row == "ready>")
                 });
-                terminal.types(&format!("stty -a > {file}; echo written; clear{ENTER}"));
+                // The file has its name only once it is whole.
+                terminal.types(&format!("stty -a > {file}.part; mv {file}.part {file}; clear{ENTER}"));
                 let path = world.dir.path().join(file);
                 terminal.expect_that("a prompt", |shown| {
                     path.exists() && shown.rows().first().is_some_and(|row| row == "ready>")
