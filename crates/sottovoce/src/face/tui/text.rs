@@ -316,6 +316,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_has_no_more_marks_than_are_drawn() {
+        for mark in ['\u{301}', '\u{200d}', '\u{605}', '\u{200b}'] {
+            let text = format!("a{}b\n\n\n\n\n\n\n\n\n\nc", mark.to_string().repeat(8000));
+            let kept = bounded(&text);
+            assert!(kept.len() < 100, "{mark:?}: {} bytes", kept.len());
+            assert_eq!(kept.chars().filter(|c| *c == '\n').count(), 10, "lines stay");
+            assert_eq!(
+                wrap(&kept, 20),
+                wrap(&format!("a{}b\n\n\n\n\n\n\n\n\n\nc", mark.to_string().repeat(MAX_MARKS)), 20)
+            );
+        }
+        assert_eq!(*bounded("👩‍👩‍👧‍👦 שָׁלוֹם é"), "👩‍👩‍👧‍👦 שָׁלוֹם é");
+    }
+
+    #[test]
     fn a_cluster_has_the_most_columns_that_a_terminal_takes() {
         for (text, expected) in [
             ("", 0),
