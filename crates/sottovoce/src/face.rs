@@ -10,7 +10,10 @@ use std::io;
 use client::{Account, Command, Event, Failure};
 use rand::rngs::SysRng;
 use rand_core::UnwrapErr;
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinHandle},
+};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
@@ -46,24 +49,43 @@ pub(crate) async fn run(
     stop: &CancellationToken,
     logged_in: &mut bool,
 ) -> Result<(), Failure> {
-    let (commands, queue) = mpsc::channel(1);
-    let (sender, mut events) = mpsc::channel(MAX_UNSHOWN);
-    let driver = tokio::spawn(client::run(account, Box::new(UnwrapErr(SysRng)), queue, sender, stop.clone()));
+    let Running { commands, mut events, driver } = Running::start(account, stop.clone());
     let shown = show(face, input, commands, &mut events, logged_in).await;
     if shown.is_err() {
         // Nobody reads any more: leave, with a goodbye.
         stop.cancel();
         drop(events);
     }
-    let ended = driver.await.unwrap_or_else(|error| {
-        let message = format_args!("this program failed ({error}); please report it");
-        Err(Failure::new(client::ErrorCode::Protocol, message))
-    });
+    let ended = ended(driver.await);
     shown.map_err(|error| {
         let message = format_args!("nothing can be written to standard output: {error}");
         Failure::new(client::ErrorCode::BadFile, message)
     })?;
     ended
+}
+
+/// A client that runs, as the face has it.
+struct Running {
+    commands: mpsc::Sender<Command>,
+    events: mpsc::Receiver<Event>,
+    driver: JoinHandle<Result<(), Failure>>,
+}
+
+impl Running {
+    fn start(account: Account, stop: CancellationToken) -> Self {
+        let (commands, queue) = mpsc::channel(1);
+        let (sender, events) = mpsc::channel(MAX_UNSHOWN);
+        let driver = tokio::spawn(client::run(account, Box::new(UnwrapErr(SysRng)), queue, sender, stop));
+        Self { commands, events, driver }
+    }
+}
+
+/// How a client's task ended.
+fn ended(driver: Result<Result<(), Failure>, JoinError>) -> Result<(), Failure> {
+    driver.unwrap_or_else(|error| {
+        let message = format_args!("this program failed ({error}); please report it");
+        Err(Failure::new(client::ErrorCode::Protocol, message))
+    })
 }
 
 /// Shows events and passes on what is typed, until there are no more events.

@@ -23,8 +23,6 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 use client::{Account, Command, ErrorCode, Event, Failure};
 use crossterm::event::{self as typing, Event as Typed};
 use identity::{PinFile, UserKey};
-use rand::rngs::SysRng;
-use rand_core::UnwrapErr;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -39,10 +37,9 @@ use self::{
     style::Theme,
     terminal::{Change, Notify, Terminal},
 };
+use super::{Running, ended};
 use crate::process;
 
-/// Events of the client's on their way here. A face that does not take them holds the client up, not memory.
-const MAX_UNSHOWN: usize = 64;
 /// Keys that wait for the screen. Who types faster waits at the terminal.
 const MAX_UNREAD: usize = 256;
 /// Events that are taken in before the screen is drawn again, so that a flood costs few drawings.
@@ -345,10 +342,8 @@ impl Face {
 
     /// Starts a client.
     async fn log_in(&mut self, account: Account) -> Over {
-        let (commands, queue) = mpsc::channel(1);
-        let (sender, events) = mpsc::channel(MAX_UNSHOWN);
         let (stop, pins) = (self.stop.child_token(), account.pins.clone());
-        let driver = tokio::spawn(client::run(account, Box::new(UnwrapErr(SysRng)), queue, sender, stop.clone()));
+        let Running { commands, events, driver } = Running::start(account, stop.clone());
         self.commands = Some(commands);
         self.work = Work::Client(Session { events, driver, stop, pins });
         self.input(Input::At(Step::Connecting)).await
@@ -392,13 +387,6 @@ fn keys() -> mpsc::Receiver<Typed> {
         }
     });
     keys
-}
-
-fn ended(driver: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<(), Failure> {
-    driver.unwrap_or_else(|error| {
-        let message = format_args!("this program failed ({error}); please report it");
-        Err(Failure::new(ErrorCode::Protocol, message))
-    })
 }
 
 async fn room(commands: Option<&mpsc::Sender<Command>>) -> Option<mpsc::Permit<'_, Command>> {

@@ -254,23 +254,19 @@ impl Screen {
 
     /// When something that is shown changes by itself.
     fn visible_deadline(&self, now: Instant) -> Option<Instant> {
-        let next_second = |since: Instant| {
-            let seconds = now.saturating_duration_since(since).as_secs().saturating_add(1);
-            since.checked_add(Duration::from_secs(seconds))
-        };
         let link = match self.link {
             Link::Down(until) if until > now => {
                 // Seconds count down, so the next change is when a whole number of them is left.
                 let left = until.saturating_duration_since(now);
                 now.checked_add(Duration::from_nanos(u64::from(left.subsec_nanos()).max(1)))
             }
-            Link::Silent(since) => next_second(since),
+            Link::Silent(since) => next_second(since, now),
             _ => None,
         };
         [
             self.is_signing_in.then(|| self.form.deadline(now)).flatten(),
-            self.question.as_ref().and_then(|question| next_second(question.since)),
-            self.calling.as_ref().and_then(|calling| next_second(calling.since)),
+            self.question.as_ref().and_then(|question| next_second(question.since, now)),
+            self.calling.as_ref().and_then(|calling| next_second(calling.since, now)),
             self.notice.as_ref().map(|notice| notice.until),
             self.leaving.and_then(|since| since.checked_add(PATIENCE)).filter(|until| *until > now),
             link,
@@ -380,4 +376,10 @@ impl Screen {
             out.push(Effect::Notify(what));
         }
     }
+}
+
+/// When a count of whole seconds since then goes up.
+pub(super) fn next_second(since: Instant, now: Instant) -> Option<Instant> {
+    let seconds = now.saturating_duration_since(since).as_secs().saturating_add(1);
+    since.checked_add(Duration::from_secs(seconds))
 }

@@ -9,11 +9,7 @@ use ratatui::{
 };
 use zeroize::Zeroizing;
 
-use super::{
-    composer::{Composer, Edit},
-    style::Theme,
-    text,
-};
+use super::{composer::Composer, screen::next_second, style::Theme, text};
 
 /// Bytes that a field takes; more than any address, name or password has.
 const MAX_FIELD: usize = 512;
@@ -103,11 +99,6 @@ impl SignIn {
         }
     }
 
-    /// Changes the field that is typed into. Another server or name may need another key or none: nothing is kept.
-    pub(super) fn edit(&mut self, edit: Edit) -> bool {
-        self.field().edit(edit)
-    }
-
     /// Goes to the next field, or the one before.
     pub(super) fn go(&mut self, forward: bool) {
         let at = FIELDS.iter().position(|field| *field == self.focus).unwrap_or_default();
@@ -178,8 +169,7 @@ impl SignIn {
     /// When something of it changes by itself: a slow step counts its seconds.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let (_, since) = self.progress?;
-        let seconds = now.saturating_duration_since(since).as_secs().saturating_add(1);
-        since.checked_add(Duration::from_secs(seconds))
+        next_second(since, now)
     }
 
     /// Draws the form, and says where the cursor belongs.

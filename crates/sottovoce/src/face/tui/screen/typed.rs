@@ -177,11 +177,7 @@ impl Screen {
     }
 
     fn edit(&mut self, edit: Edit) {
-        if self.is_signing_in {
-            if !self.form.is_trying() {
-                self.form.edit(edit);
-            }
-        } else if self.shows_people() {
+        if self.shows_people() {
             self.people.edit(edit);
         } else {
             let Some(composer) = self.composer() else { return };
