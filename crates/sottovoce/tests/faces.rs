@@ -20,14 +20,6 @@ use std::{
 use common::{Client, PASSWORD, PROGRAM, World, fails, lines::Lines, ok, signal, talk, terminal::Terminal};
 use rustix::process::Signal;
 
-fn world_of<const N: usize>(names: [&str; N]) -> World {
-    let world = World::new();
-    for name in names {
-        world.user(name);
-    }
-    world
-}
-
 /// A line face through pipes, logged in.
 fn log_in(world: &World, name: &str) -> Lines {
     let mut command = world.chat(name, "line");
@@ -40,7 +32,7 @@ fn log_in(world: &World, name: &str) -> Lines {
 
 #[test]
 fn a_conversation_through_pipes() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let (mut alice, mut bob) = (log_in(&world, "alice"), log_in(&world, "bob"));
     alice.types("--l");
     alice.shows(&["* online: bob"]);
@@ -129,7 +121,7 @@ fn a_failure_is_told_once_on_standard_error() {
 
 #[test]
 fn nothing_that_a_peer_says_can_pass_for_another_or_move_the_cursor() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let mut bob = log_in(&world, "bob");
     let mut alice = world.log_in("alice");
     alice.types("--r bob");
@@ -221,7 +213,7 @@ fn keygen_makes_a_profile_that_is_its_owners_alone_and_never_a_second_time() {
 
 #[test]
 fn the_password_is_asked_until_it_is_right_and_never_shown() {
-    let world = world_of(["alice"]);
+    let world = World::of(["alice"]);
     let mut alice = Terminal::start(world.chat("alice", "line"));
     let prompt = format!("Password of {}: ", world.profile("alice").join("key").display());
     for (typed, answer) in [("sesame open", "wrong password"), ("", "the password is empty"), ("x", "wrong password")] {
@@ -247,7 +239,7 @@ fn the_password_is_asked_until_it_is_right_and_never_shown() {
 
 #[test]
 fn a_user_name_is_asked_until_it_is_right() {
-    let world = world_of(["alice"]);
+    let world = World::of(["alice"]);
     for wrong in ["alcie", "", "al ice"] {
         let mut command = world.chat("alice", "line");
         command.args(["--name", wrong]).arg("--password-file").arg(world.password_file());
@@ -297,7 +289,7 @@ fn sit_down(world: &World, name: &str) -> Terminal {
 
 #[test]
 fn who_is_put_out_is_not_asked_for_another_name() {
-    let world = world_of(["alice"]);
+    let world = World::of(["alice"]);
     let mut alice = sit_down(&world, "alice");
     world.administer("remove", "alice", None);
     let (code, seen) = alice.ended();
@@ -308,7 +300,7 @@ fn who_is_put_out_is_not_asked_for_another_name() {
 
 #[test]
 fn an_interrupt_at_a_prompt_leaves_the_terminal_as_it_was() {
-    let world = world_of(["alice"]);
+    let world = World::of(["alice"]);
     let mut keygen = Command::new(PROGRAM);
     keygen.args(["keygen", "--name", "bob", "--profile"]).arg(world.profile("bob"));
     let mut renamed = world.chat("alice", "line");
@@ -372,7 +364,7 @@ fn a_new_password_is_typed_twice_the_same() {
 
 #[test]
 fn an_interrupt_in_a_chat_says_goodbye() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let (mut alice, mut bob) = talk_at_a_terminal(&world);
     alice.types("half a sent\x03");
     assert_eq!(bob.expect_closed(), "goodbye");
@@ -383,7 +375,7 @@ fn an_interrupt_in_a_chat_says_goodbye() {
 
 #[test]
 fn every_signal_to_end_says_goodbye() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let mut bob = world.log_in("bob");
     for end in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut alice = world.log_in("alice");
@@ -397,7 +389,7 @@ fn every_signal_to_end_says_goodbye() {
 
 #[test]
 fn the_end_of_whoever_reads_the_output_ends_the_client() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let mut bob = world.log_in("bob");
     let mut command = world.chat("alice", "json");
     command.arg("--password-file").arg(world.password_file());
@@ -437,7 +429,7 @@ fn help_shows_every_command() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_system_keeps_no_secret_of_a_client() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let (mut alice, mut bob) = (world.log_in("alice"), world.log_in("bob"));
     talk(&mut alice, &mut bob, "bob");
     let proc = |file: &str| fs::read(format!("/proc/{}/{file}", alice.process.id()));
@@ -466,7 +458,7 @@ fn the_system_keeps_no_secret_of_a_client() {
 /// The kernel passes on the start of a longer line and drops the rest, so what is left is not what was meant.
 #[test]
 fn a_line_that_the_terminal_cuts_is_not_sent() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let (mut alice, mut bob) = talk_at_a_terminal(&world);
     alice.types(&format!("{}\n", "y".repeat(5000)));
     alice.expect("was not sent");

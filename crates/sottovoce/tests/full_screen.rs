@@ -28,16 +28,8 @@ at_each_size!(
     the_help_tells_every_key,
 );
 
-fn world_of<const N: usize>(names: [&str; N]) -> World {
-    let world = World::new();
-    for name in names {
-        world.user(name);
-    }
-    world
-}
-
 fn the_list_is_fresh_and_is_searched(size: Size) {
-    let world = world_of(["alice", "bob", "bonnie", "carol"]);
+    let world = World::of(["alice", "bob", "bonnie", "carol"]);
     let screen = Screen::logged_in(&world, "alice", size);
     screen.expect("nobody else is online");
     let _bob = world.log_in("bob");
@@ -76,7 +68,7 @@ fn the_list_is_fresh_and_is_searched(size: Size) {
 }
 
 fn a_request_is_answered(size: Size) {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let alice = Screen::logged_in(&world, "alice", size);
     let mut bob = world.log_in("bob");
     let asks = |bob: &mut common::Client| {
@@ -182,16 +174,12 @@ fn a_request_of_ones_own_ends_in_each_way(size: Size) {
 fn talk(world: &World, size: Size) -> (Screen, common::Client) {
     let screen = Screen::logged_in(world, "alice", size);
     let mut bob = world.log_in("bob");
-    bob.types("--r alice");
-    screen.expect("bob ASKS TO TALK");
-    screen.types(&ctrl('y'));
-    bob.expect("chat_started");
-    screen.expect_row(" bob · not verified");
+    screen.accepts(&mut bob, " bob · not verified");
     (screen, bob)
 }
 
 fn a_chat_both_ways(size: Size) {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let alice = Screen::logged_in(&world, "alice", size);
     let bob = Screen::logged_in(&world, "bob", size);
     alice.expect_row("> bob");
@@ -238,7 +226,7 @@ fn a_chat_both_ways(size: Size) {
 }
 
 fn what_was_said_before_is_found_again(size: Size) {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let (alice, mut bob) = talk(&world, size);
     for n in 0..100 {
         bob.says(&format!("line {n:03}."));
@@ -277,7 +265,7 @@ fn what_was_said_before_is_found_again(size: Size) {
 }
 
 fn a_chat_ends_with_a_goodbye(size: Size) {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let (mut alice, mut bob) = talk(&world, size);
     for how in [F4, "/leave\r"] {
         alice.types(how);
@@ -316,7 +304,7 @@ fn a_chat_ends_with_a_goodbye(size: Size) {
 }
 
 fn the_help_tells_every_key(size: Size) {
-    let world = world_of(["alice"]);
+    let world = World::of(["alice"]);
     let screen = Screen::at_log_in(&world, "alice", size);
     screen.types(F1);
     let read = |screen: &Screen| {

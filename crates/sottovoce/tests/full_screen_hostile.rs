@@ -51,28 +51,12 @@ const HOSTILE: [(&str, &[&str]); 16] = [
     ("क्षत्रिय ක්‍ෂ ไม่ කො நி കാ", &["ไม่"]),
 ];
 
-fn world_of<const N: usize>(names: [&str; N]) -> World {
-    let world = World::new();
-    for name in names {
-        world.user(name);
-    }
-    world
-}
-
 /// Alice at a screen in a chat with bob, who says whatever a test wants.
 fn talk(world: &World, size: Size) -> (Screen, Client) {
     let screen = Screen::logged_in(world, "alice", size);
     let mut bob = world.log_in("bob");
-    accepted(&screen, &mut bob);
+    screen.accepts(&mut bob, " bob · not verified");
     (screen, bob)
-}
-
-fn accepted(screen: &Screen, bob: &mut Client) {
-    bob.types("--r alice");
-    screen.expect("bob ASKS TO TALK");
-    screen.types(&ctrl('y'));
-    bob.expect("chat_started");
-    screen.expect_row(" bob · not verified");
 }
 
 /// The frame is where it belongs: the chat's title, the field with the cursor in it, the connection.
@@ -93,7 +77,7 @@ fn frame_stands(screen: &Screen, typed: &str) {
 }
 
 fn what_a_peer_says_stays_in_its_place(size: Size) {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let (mut alice, mut bob) = talk(&world, size);
     alice.types("draft");
     alice.expect_row("> draft");
@@ -148,7 +132,7 @@ fn codes(raw: &str) -> Vec<u8> {
 }
 
 fn what_is_typed_and_pasted_stays_in_its_place(size: Size) {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let (alice, mut bob) = talk(&world, size);
     // A paste cannot end itself and press a key, and what it tells the terminal is taken out.
     alice.pastes("one\x1b[2J\x1b]0;x\x07 \u{9b}31m\u{202e}two\x00\x03");
@@ -202,7 +186,7 @@ fn what_is_typed_and_pasted_stays_in_its_place(size: Size) {
 
 #[test]
 fn what_is_typed_elsewhere_stays_in_its_place() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let screen = Screen::at_log_in(&world, "alice", SMALL);
     for (text, _) in HOSTILE {
         for _ in 0..3 {
@@ -245,13 +229,13 @@ fn what_is_typed_elsewhere_stays_in_its_place() {
 
 #[test]
 fn no_colour_is_used_where_none_is_wanted() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let mut command = world.chat("alice", "tui");
     command.arg("--password-file").arg(world.password_file()).env("NO_COLOR", "1");
     let alice = Screen::start(command, USUAL);
     let mut bob = world.log_in("bob");
     alice.expect_row("> bob");
-    accepted(&alice, &mut bob);
+    alice.accepts(&mut bob, " bob · not verified");
     bob.says("hello");
     alice.expect_row("┃ hello");
     alice.types("hello\r");
@@ -275,7 +259,7 @@ fn no_colour_is_used_where_none_is_wanted() {
 
 #[test]
 fn a_terminal_that_can_do_little_gets_lines() {
-    let world = world_of(["alice"]);
+    let world = World::of(["alice"]);
     for (term, face) in [("dumb", None), ("", None), ("xterm", Some("line"))] {
         let mut command = std::process::Command::new(common::PROGRAM);
         command.args(["chat", "--profile"]).arg(world.profile("alice")).env("TERM", term);
@@ -310,7 +294,7 @@ fn looks(screen: &Screen, focus: &str) {
 
 #[test]
 fn a_bell_rings_and_a_notification_comes_as_wanted() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let kinds = [
         ("xterm-256color", "9;"),
         ("foot", "777;notify;Sottovoce;"),
@@ -351,7 +335,7 @@ fn a_bell_rings_and_a_notification_comes_as_wanted() {
         assert_eq!(asks(), (1, 0));
         alice.types(F9);
         alice.expect("desktop notifications are on");
-        accepted(&alice, &mut bob);
+        alice.accepts(&mut bob, " bob · not verified");
         let before = (alice.bells(), alice.notifications().len());
         bob.says("a secret word");
         alice.expect_row("a secret word");
@@ -381,7 +365,7 @@ fn a_bell_rings_and_a_notification_comes_as_wanted() {
 
 #[test]
 fn nothing_is_drawn_when_nothing_happens() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let alice = Screen::at_log_in(&world, "alice", USUAL);
     alice.is_quiet_for(Duration::from_secs(1), 0);
     drop(alice);
@@ -390,7 +374,7 @@ fn nothing_is_drawn_when_nothing_happens() {
     alice.expect_row("> bob");
     // Longer than from one look at who is online to the next.
     alice.is_quiet_for(Duration::from_secs(5), 0);
-    accepted(&alice, &mut bob);
+    alice.accepts(&mut bob, " bob · not verified");
     bob.says("hello");
     alice.expect_row("┃ hello");
     // The age of the keys, a second each.

@@ -22,14 +22,6 @@ use ssh_key::{Cipher, Kdf, LineEnding, PrivateKey};
 
 at_each_size!(a_log_in_is_mended_where_it_failed, a_slow_step_is_seen_and_can_be_given_up);
 
-fn world_of<const N: usize>(names: [&str; N]) -> World {
-    let world = World::new();
-    for name in names {
-        world.user(name);
-    }
-    world
-}
-
 /// The message of a problem stands under the field that caused it, and that field has the cursor.
 #[track_caller]
 fn problem_at(screen: &Screen, field: &str, problem: &str) {
@@ -40,7 +32,7 @@ fn problem_at(screen: &Screen, field: &str, problem: &str) {
 }
 
 fn a_log_in_is_mended_where_it_failed(size: Size) {
-    let world = world_of(["alice"]);
+    let world = World::of(["alice"]);
     let other = World::new();
     let mut screen = Screen::at_log_in(&world, "alice", size);
     let (row, _) = screen.expect_row("> password");
@@ -85,7 +77,7 @@ fn a_log_in_is_mended_where_it_failed(size: Size) {
 }
 
 fn a_slow_step_is_seen_and_can_be_given_up(size: Size) {
-    let world = world_of(["alice"]);
+    let world = World::of(["alice"]);
     // Who accepts and then says nothing is waited for.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let screen = Screen::at_log_in(&world, "alice", size);

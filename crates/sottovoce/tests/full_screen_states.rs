@@ -24,34 +24,16 @@ at_each_size!(
     a_server_that_is_gone_is_tried_again,
 );
 
-fn world_of<const N: usize>(names: [&str; N]) -> World {
-    let world = World::new();
-    for name in names {
-        world.user(name);
-    }
-    world
-}
-
 /// Alice at a screen in a chat with bob, and their safety number.
 fn talk(world: &World, size: Size) -> (Screen, Client, String) {
     let screen = Screen::logged_in(world, "alice", size);
     let mut bob = world.log_in("bob");
-    let number = accepted(&screen, &mut bob);
+    let number = screen.accepts(&mut bob, " bob · ");
     (screen, bob, number)
 }
 
-/// Bob asks to talk, and alice at the screen accepts.
-fn accepted(screen: &Screen, bob: &mut Client) -> String {
-    bob.types("--r alice");
-    screen.expect("bob ASKS TO TALK");
-    screen.types(&ctrl('y'));
-    let number = bob.expect("chat_started")["safety_number"].as_str().unwrap().to_owned();
-    screen.expect_row(" bob · ");
-    number
-}
-
 fn a_number_that_is_pasted_is_compared(size: Size) {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let (alice, mut bob, number) = talk(&world, size);
     assert_eq!(number.split(' ').count(), 12);
     alice.types(F2);
@@ -93,7 +75,7 @@ fn shows(screen: &Screen, number: &str) {
 }
 
 fn one_who_has_compared_notes_it(size: Size) {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let (alice, _bob, number) = talk(&world, size);
     alice.types(F2);
     shows(&alice, &number);
@@ -147,7 +129,7 @@ fn code_on(screen: &Screen, is_negative: bool) -> String {
 }
 
 fn a_key_that_changed_fills_the_screen(size: Size) {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let (alice, mut bob, _) = talk(&world, size);
     bob.types("--ex");
     assert_eq!(bob.ended().0, Some(0));
@@ -191,12 +173,12 @@ fn a_key_that_changed_fills_the_screen(size: Size) {
     alice.expect_row(" People");
     let (_, row) = alice.expect_row("> bob");
     assert_eq!(row, "> bob");
-    accepted(&alice, &mut bob);
+    alice.accepts(&mut bob, " bob · ");
     alice.expect("this key of bob is new to you");
 }
 
 fn a_peer_that_is_gone_is_told(size: Size) {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let (alice, mut bob, _) = talk(&world, size);
     let bells = alice.bells();
     bob.process.kill().unwrap();
@@ -209,7 +191,7 @@ fn a_peer_that_is_gone_is_told(size: Size) {
 }
 
 fn a_server_that_is_gone_is_tried_again(size: Size) {
-    let mut world = world_of(["alice", "bob"]);
+    let mut world = World::of(["alice", "bob"]);
     let (mut alice, _bob, _) = talk(&world, size);
     world.server.kill().unwrap();
     world.server.wait().unwrap();
@@ -249,7 +231,7 @@ fn resizes(screen: &Screen, what: &str, marks: &[&str]) {
 
 #[test]
 fn a_window_may_have_any_size_at_any_time() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let alice = Screen::at_log_in(&world, "alice", USUAL);
     alice.types(ENTER);
     resizes(&alice, "the password is empty", &["server", "user name", "> password"]);
@@ -284,7 +266,7 @@ fn a_window_may_have_any_size_at_any_time() {
 
 #[test]
 fn a_window_that_is_dragged_is_drawn_as_it_is_in_the_end() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let (alice, mut bob, _) = talk(&world, USUAL);
     for rows in 1..120 {
         alice.resizes((rows, 121 - rows));

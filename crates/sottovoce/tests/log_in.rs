@@ -29,14 +29,6 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 /// How fast a removed user's connection has to end.
 const SOON: Duration = Duration::from_secs(5);
 
-fn world_of<const N: usize>(names: [&str; N]) -> World {
-    let world = World::new();
-    for name in names {
-        world.user(name);
-    }
-    world
-}
-
 /// Tries to log in with the profile in `folder`, which fails before anybody is let in: the code and the sentence.
 fn refused(world: &World, folder: &str, arguments: &[&str]) -> (String, String) {
     let mut client = world.client_with(folder, arguments);
@@ -64,7 +56,7 @@ fn edit(path: &Path, from: &str, to: &str) {
 
 #[test]
 fn a_blank_name_or_password_is_a_blank_field() {
-    let world = world_of(["alice"]);
+    let world = World::of(["alice"]);
     assert_eq!(refused(&world, "alice", &["--name", ""]).0, "blank_field");
     edit(&world.profile("alice").join("profile.toml"), "name = \"alice\"\n", "");
     let (code, message) = refused(&world, "alice", &[]);
@@ -80,7 +72,7 @@ fn a_blank_name_or_password_is_a_blank_field() {
 
 #[test]
 fn a_name_that_none_can_have_is_a_bad_name() {
-    let world = world_of(["alice"]);
+    let world = World::of(["alice"]);
     for name in ["al ice", "álice", "@", "_alice", &"x".repeat(33), "alice\n", "\u{1b}[2Jalice"] {
         let (code, message) = refused(&world, "alice", &["--name", name]);
         assert_eq!(code, "bad_name", "{name:?}");
@@ -92,7 +84,7 @@ fn a_name_that_none_can_have_is_a_bad_name() {
 
 #[test]
 fn an_unknown_name_and_a_wrong_key_are_one_answer() {
-    let world = world_of(["alice"]);
+    let world = World::of(["alice"]);
     world.profile_at("stranger", "stranger", &world.dial());
     world.profile_at("impostor", "alice", &world.dial());
     let unknown = refused(&world, "stranger", &[]);
@@ -137,7 +129,7 @@ fn an_unknown_name_and_a_wrong_key_take_the_same_time() {
 
 #[test]
 fn a_wrong_password_is_told_from_a_damaged_key() {
-    let world = world_of(["alice"]);
+    let world = World::of(["alice"]);
     fs::write(world.password_file(), "incorrect horse\n").unwrap();
     assert_eq!(refused(&world, "alice", &[]).0, "wrong_password");
     // The password is the first line, with whatever is in it.
@@ -155,7 +147,7 @@ fn a_wrong_password_is_told_from_a_damaged_key() {
 
 #[test]
 fn a_server_that_cannot_prove_itself_is_not_trusted() {
-    let (world, other) = (world_of(["alice"]), World::new());
+    let (world, other) = (World::of(["alice"]), World::new());
     fs::copy(other.server_dir().join("ca.pem"), world.profile("alice").join("ca.pem")).unwrap();
     let (code, message) = refused(&world, "alice", &[]);
     assert_eq!(code, "untrusted_server");
@@ -259,7 +251,7 @@ fn a_server_that_gives_itself_another_name_is_not_trusted() {
 
 #[test]
 fn the_newest_log_in_wins() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let (mut older, mut bob) = (world.log_in("alice"), world.log_in("bob"));
     talk(&mut older, &mut bob, "bob");
     let mut newer = world.log_in("alice");
@@ -276,7 +268,7 @@ fn the_newest_log_in_wins() {
 
 #[test]
 fn who_is_removed_or_given_another_key_is_put_out_soon() {
-    let world = world_of(["alice", "bob", "carol", "dave", "erin"]);
+    let world = World::of(["alice", "bob", "carol", "dave", "erin"]);
     let mut clients = ["alice", "bob", "carol", "dave", "erin"].map(|name| world.log_in(name));
     let [alice, bob, carol, dave, _] = &mut clients;
     talk(alice, bob, "bob");
@@ -316,7 +308,7 @@ fn who_is_added_while_the_server_runs_can_log_in() {
 
 #[test]
 fn files_that_are_missing_or_loose_or_damaged_are_named() {
-    let world = world_of(["alice"]);
+    let world = World::of(["alice"]);
     let dir = world.profile("alice");
     let bad = |what: &str, words: &[&str]| {
         let (code, message) = refused(&world, "alice", &[]);
@@ -383,7 +375,7 @@ fn files_that_are_missing_or_loose_or_damaged_are_named() {
 
 #[test]
 fn an_authority_that_others_could_exchange_is_refused_wherever_it_is() {
-    let world = world_of(["alice"]);
+    let world = World::of(["alice"]);
     let dir = world.profile("alice");
     let open = world.profile("open");
     fs::create_dir(&open).unwrap();
@@ -418,7 +410,7 @@ fn an_authority_that_others_could_exchange_is_refused_wherever_it_is() {
 
 #[test]
 fn a_key_without_a_password_is_refused_with_the_command_that_gives_it_one() {
-    let world = world_of(["alice"]);
+    let world = World::of(["alice"]);
     let key = world.profile("alice").join("key");
     let pair = ssh_key::private::Ed25519Keypair {
         public: ssh_key::public::Ed25519PublicKey(*identity::UserKey::from_seed(&[7; 32]).public().as_bytes()),
@@ -469,7 +461,7 @@ fn a_wrong_use_of_the_command_line_is_exit_code_2() {
 
 #[test]
 fn what_is_typed_before_the_log_in_is_not_lost() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let mut bob = world.log_in("bob");
     let mut alice: Client = world.client("alice");
     alice.types("--l");

@@ -19,14 +19,6 @@ use serde_json::json;
 /// Longer than it takes to end, shorter than any time limit of the client's or the system's for a connection.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-fn world_of<const N: usize>(names: [&str; N]) -> World {
-    let world = World::new();
-    for name in names {
-        world.user(name);
-    }
-    world
-}
-
 impl World {
     fn goes(&mut self, how: Signal) {
         signal(&self.server, how);
@@ -48,7 +40,7 @@ fn talk_and_say(alice: &mut Client, bob: &mut Client) {
 
 #[test]
 fn clients_of_a_server_that_was_killed_come_back_with_it() {
-    let mut world = world_of(["alice", "bob"]);
+    let mut world = World::of(["alice", "bob"]);
     let (mut alice, mut bob) = (world.log_in("alice"), world.log_in("bob"));
     talk_and_say(&mut alice, &mut bob);
     world.goes(Signal::KILL);
@@ -91,7 +83,7 @@ fn clients_of_a_server_that_was_killed_come_back_with_it() {
 
 #[test]
 fn clients_of_a_server_that_is_restarted_in_order_come_back_not_all_at_once() {
-    let mut world = world_of(["alice", "bob", "carol"]);
+    let mut world = World::of(["alice", "bob", "carol"]);
     let mut clients = ["alice", "bob", "carol"].map(|name| world.log_in(name));
     clients[2].types("--r alice");
     clients[0].expect("request");
@@ -112,7 +104,7 @@ fn clients_of_a_server_that_is_restarted_in_order_come_back_not_all_at_once() {
 
 #[test]
 fn who_leaves_without_a_connection_is_gone_at_once() {
-    let mut world = world_of(["alice", "bob", "carol", "dora"]);
+    let mut world = World::of(["alice", "bob", "carol", "dora"]);
     let mut clients = ["alice", "bob", "carol", "dora"].map(|name| world.log_in(name));
     world.goes(Signal::KILL);
     // What takes its place takes connections, and says nothing.
@@ -138,7 +130,7 @@ fn who_leaves_without_a_connection_is_gone_at_once() {
 
 #[test]
 fn what_cannot_be_mended_by_waiting_ends_the_client() {
-    let mut world = world_of(["alice", "bob"]);
+    let mut world = World::of(["alice", "bob"]);
     let (mut alice, mut bob) = (world.log_in("alice"), world.log_in("bob"));
     world.goes(Signal::KILL);
     world.administer("remove", "alice", None);
@@ -161,7 +153,7 @@ fn what_cannot_be_mended_by_waiting_ends_the_client() {
 
 #[test]
 fn a_way_back_after_leave_that_fails_is_tried_again() {
-    let mut world = world_of(["alice"]);
+    let mut world = World::of(["alice"]);
     let mut alice = world.log_in("alice");
     // It takes the connection, as the system does for it, and answers nothing.
     signal(&world.server, Signal::STOP);
@@ -181,7 +173,7 @@ fn a_way_back_after_leave_that_fails_is_tried_again() {
 
 #[test]
 fn the_line_face_says_it_in_words() {
-    let mut world = world_of(["alice"]);
+    let mut world = World::of(["alice"]);
     let mut command = world.chat("alice", "line");
     command.arg("--password-file").arg(world.password_file());
     let mut alice = Lines::start(command);
@@ -219,7 +211,7 @@ fn the_line_face_says_it_in_words() {
 /// What is typed within the program is what `sottovoce pins` does, for the one whose safety number is on the screen.
 #[test]
 fn keys_are_verified_and_forgotten_from_within() {
-    let world = world_of(["alice", "bob"]);
+    let world = World::of(["alice", "bob"]);
     let (mut alice, mut bob) = (world.log_in("alice"), world.log_in("bob"));
     let answer = |alice: &mut Client, line: &str| {
         alice.types(line);

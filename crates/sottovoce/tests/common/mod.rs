@@ -46,6 +46,15 @@ impl World {
         Self::with("")
     }
 
+    /// A server with its default configuration, and these users.
+    pub(crate) fn of<const N: usize>(names: [&str; N]) -> Self {
+        let world = Self::new();
+        for name in names {
+            world.user(name);
+        }
+        world
+    }
+
     /// A server with these lines in place of those settings' defaults, such as `request_timeout = "1s"`.
     pub(crate) fn with(settings: &str) -> Self {
         Self::at("localhost", settings)

@@ -11,7 +11,7 @@ use std::{
 use pty_process::blocking::{Pty, open};
 use rustix::termios::tcgetattr;
 
-use super::{PATIENCE, World, now, shown::Shown};
+use super::{Client, PATIENCE, World, now, shown::Shown};
 
 pub(crate) const ENTER: &str = "\r";
 pub(crate) const ALT_ENTER: &str = "\x1b\r";
@@ -126,6 +126,18 @@ impl Screen {
         let screen = Self::start(command, size);
         screen.expect("People on localhost");
         screen
+    }
+
+    /// Accepts when bob, a program, asks alice at this screen to talk; `title` is what the chat's bar begins with. Gives
+    /// the safety number.
+    #[track_caller]
+    pub(crate) fn accepts(&self, bob: &mut Client, title: &str) -> String {
+        bob.types("--r alice");
+        self.expect("bob ASKS TO TALK");
+        self.types(&ctrl('y'));
+        let number = bob.expect("chat_started")["safety_number"].as_str().unwrap().to_owned();
+        self.expect_row(title);
+        number
     }
 
     /// Types characters and keys. A lone `ESC` must have had its effect before more is typed: together with what follows
