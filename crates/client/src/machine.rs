@@ -103,9 +103,13 @@ pub struct Client {
     rng: Box<dyn rand_core::CryptoRng + Send>,
     timers: Timers<Timer>,
     phase: Phase,
-    /// The server that the user was told to be logged in to, until told of the log-off. A lost connection alone does
-    /// not end that.
-    logged_in_to: Option<ServerName>,
+    /// As whom the user was told to be logged in, and to which server, until told of the log-off. A lost connection
+    /// alone does not end that; there is one of these whenever the phase is [`Phase::Online`].
+    own: Option<Own>,
+    /// The chat or the request. [`State::Free`] unless the phase is [`Phase::Online`].
+    state: State,
+    /// Set once the user wants to go. `None` unless the phase is [`Phase::Online`].
+    leaving: Option<Leaving>,
     attempts: Attempts,
     /// What the user wanted before the log-in was through, as a pipe does.
     early: VecDeque<Command>,
@@ -142,11 +146,7 @@ enum Phase {
         negotiated: identity::Negotiated,
         claimed: Option<ServerName>,
     },
-    Online {
-        own: Own,
-        state: State,
-        leaving: Option<Leaving>,
-    },
+    Online,
     Ended,
 }
 
@@ -157,7 +157,9 @@ enum Leaving {
     ToComeBack,
 }
 
+#[derive(Default)]
 enum State {
+    #[default]
     Free,
     Calling {
         peer: UserName,
@@ -202,7 +204,9 @@ impl Client {
             rng,
             timers: Timers::default(),
             phase: Phase::Idle,
-            logged_in_to: None,
+            own: None,
+            state: State::Free,
+            leaving: None,
             attempts: Attempts::default(),
             early: VecDeque::new(),
             lists_asked: VecDeque::new(),
@@ -213,13 +217,13 @@ impl Client {
     /// Whether the client takes another message now. Face and driver leave what the user typed unread until it does,
     /// so that nothing is lost and memory stays bounded.
     pub fn is_ready(&self) -> bool {
-        match &self.phase {
+        match (&self.phase, &self.state) {
             // Nobody knows how long it takes, so each command is answered at once.
             _ if self.is_reconnecting() => true,
             // Before the log-in there is nobody to tell; a pipe may have all of its lines there by then.
-            Phase::Idle | Phase::Connecting { .. } | Phase::LoggingIn { .. } => false,
-            Phase::Online { state: State::Chatting(conversation), .. } => conversation.waiting() < MAX_WAITING,
-            Phase::Waiting | Phase::Online { .. } | Phase::Ended => true,
+            (Phase::Idle | Phase::Connecting { .. } | Phase::LoggingIn { .. }, _) => false,
+            (Phase::Online, State::Chatting(conversation)) => conversation.waiting() < MAX_WAITING,
+            (Phase::Waiting | Phase::Online | Phase::Ended, _) => true,
         }
     }
 }
@@ -269,24 +273,6 @@ impl Client {
             Timer::Drain => self.say_goodbye(out),
             Timer::Behind => self.behind(out),
         }
-    }
-
-    fn state(&mut self) -> Option<&mut State> {
-        match &mut self.phase {
-            Phase::Online { state, .. } => Some(state),
-            _ => None,
-        }
-    }
-
-    fn set(&mut self, new: State) {
-        if let Some(state) = self.state() {
-            *state = new;
-        }
-    }
-
-    /// Takes the state out, leaving the user free, for a transition that consumes it.
-    fn take(&mut self) -> State {
-        self.state().map_or(State::Free, |state| std::mem::replace(state, State::Free))
     }
 }
 

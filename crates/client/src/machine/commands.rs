@@ -12,18 +12,18 @@ impl Client {
     pub(super) fn command(&mut self, command: Command, now: Instant, out: &mut Vec<Output>) {
         match (&self.phase, command) {
             (Phase::Ended, _) | (_, Command::Help) => {}
-            (Phase::Online { .. }, Command::List(page)) => {
+            (Phase::Online, Command::List(page)) => {
                 send(out, &ToServer::List(page.clone()));
                 self.lists_asked.push_back(page);
             }
-            (Phase::Online { .. }, Command::Talk(peer)) => self.talk(peer, out),
-            (Phase::Online { .. }, Command::Yes(whose)) => self.yes(whose.as_ref(), now, out),
-            (Phase::Online { .. }, Command::No) => self.refuse(out),
-            (Phase::Online { .. }, Command::Say(text)) => self.say(text, now, out),
-            (Phase::Online { .. }, Command::Leave) => self.leave(Leaving::ToComeBack, now, out),
-            (Phase::Online { .. }, Command::Exit) => self.leave(Leaving::ForGood, now, out),
-            (Phase::Online { .. }, Command::Verify(number)) => self.verify(number.as_deref(), out),
-            (Phase::Online { .. }, Command::Forget(peer)) => self.forget(peer, out),
+            (Phase::Online, Command::Talk(peer)) => self.talk(peer, out),
+            (Phase::Online, Command::Yes(whose)) => self.yes(whose.as_ref(), now, out),
+            (Phase::Online, Command::No) => self.refuse(out),
+            (Phase::Online, Command::Say(text)) => self.say(text, now, out),
+            (Phase::Online, Command::Leave) => self.leave(Leaving::ToComeBack, now, out),
+            (Phase::Online, Command::Exit) => self.leave(Leaving::ForGood, now, out),
+            (Phase::Online, Command::Verify(number)) => self.verify(number.as_deref(), out),
+            (Phase::Online, Command::Forget(peer)) => self.forget(peer, out),
             (_, command) if self.is_reconnecting() => self.command_without_connection(&command, out),
             // Nothing was begun, or it is said for the second time.
             (_, Command::Exit) if self.early.is_empty() || self.early.contains(&Command::Exit) => self.give_up(out),
@@ -53,12 +53,11 @@ impl Client {
     }
 
     fn talk(&mut self, peer: UserName, out: &mut Vec<Output>) {
-        let busy = match self.state() {
-            Some(State::Free) => None,
-            Some(State::Calling { peer, .. }) => Some(format!("you are asking {peer} to talk; --n takes that back")),
-            Some(State::Ringing { peer, .. }) => Some(format!("{peer} asks to talk; answer with --y or --n first")),
-            Some(state) => state.peer().map(|peer| format!("you are in a chat with {peer}; /leave ends it")),
-            None => return,
+        let busy = match &self.state {
+            State::Free => None,
+            State::Calling { peer, .. } => Some(format!("you are asking {peer} to talk; --n takes that back")),
+            State::Ringing { peer, .. } => Some(format!("{peer} asks to talk; answer with --y or --n first")),
+            state => state.peer().map(|peer| format!("you are in a chat with {peer}; /leave ends it")),
         };
         if let Some(message) = busy {
             return error(out, ErrorCode::Busy, message);
@@ -74,12 +73,12 @@ impl Client {
         let chat = ChatId::from_bytes(id);
         send(out, &ToServer::RequestToTalk(Request { peer: peer.clone(), chat }));
         out.push(Output::Event(Event::Calling { peer: peer.to_string() }));
-        self.set(State::Calling { peer, chat });
+        self.state = State::Calling { peer, chat };
     }
 
     fn yes(&mut self, whose: Option<&UserName>, now: Instant, out: &mut Vec<Output>) {
-        match (whose, self.state()) {
-            (Some(whose), Some(State::Ringing { peer, .. })) if peer != whose => {
+        match (whose, &self.state) {
+            (Some(whose), State::Ringing { peer, .. }) if peer != whose => {
                 let message = format!("nothing was accepted: {whose} no longer asks to talk, {peer} does");
                 error(out, ErrorCode::NotInChat, message);
             }
@@ -88,49 +87,44 @@ impl Client {
     }
 
     pub(super) fn accept(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let Phase::Online { own, state, .. } = &mut self.phase else {
-            return;
-        };
-        let State::Ringing { peer, chat } = state else {
+        let (Some(own), State::Ringing { peer, chat }) = (&self.own, &self.state) else {
             return error(out, ErrorCode::NotInChat, "nobody asks to talk");
         };
         match Invitation::new(own, &mut *self.rng) {
             Ok((invitation, key_package)) => {
                 send(out, &ToServer::Accept(Accept { chat: *chat, key_package }));
                 let invitation = Box::new(invitation);
-                *state = State::AwaitingWelcome { peer: peer.clone(), chat: *chat, invitation };
+                self.state = State::AwaitingWelcome { peer: peer.clone(), chat: *chat, invitation };
                 self.timers.start_after(Timer::SetUp, now, SET_UP);
             }
             Err(fault) => {
                 send(out, &ToServer::Refuse(*chat));
-                *state = State::Free;
+                self.state = State::Free;
                 error(out, ErrorCode::Protocol, fault);
             }
         }
     }
 
     fn refuse(&mut self, out: &mut Vec<Output>) {
-        match self.take() {
-            State::Ringing { chat, .. } => send(out, &ToServer::Refuse(chat)),
+        match &self.state {
+            State::Ringing { chat, .. } => send(out, &ToServer::Refuse(*chat)),
             State::Calling { peer, chat } => {
-                send(out, &ToServer::ChatClosed(Close { chat, reason: CloseReason::CalledOff }));
+                send(out, &ToServer::ChatClosed(Close { chat: *chat, reason: CloseReason::CalledOff }));
                 let (peer, reason) = (peer.to_string(), RequestEnding::CalledOff);
                 out.push(Output::Event(Event::RequestEnded { peer, reason }));
             }
-            other => {
-                self.set(other);
-                error(out, ErrorCode::NotInChat, "there is no request to refuse or take back");
-            }
+            _ => return error(out, ErrorCode::NotInChat, "there is no request to refuse or take back"),
         }
+        self.state = State::Free;
     }
 
     fn say(&mut self, text: Text, now: Instant, out: &mut Vec<Output>) {
-        match self.state() {
-            Some(State::Chatting(conversation)) => {
+        match &mut self.state {
+            State::Chatting(conversation) => {
                 conversation.say(text);
                 self.pump(now, out);
             }
-            Some(State::Ringing { peer, .. }) => {
+            State::Ringing { peer, .. } => {
                 let message = format!("that was not sent: {peer} asks to talk; answer with --y or --n");
                 error(out, ErrorCode::NotInChat, message);
             }
@@ -144,12 +138,7 @@ impl Client {
 
     /// Says goodbye once what was said is delivered, or time is up; at once when asked a second time.
     fn leave(&mut self, how: Leaving, now: Instant, out: &mut Vec<Output>) {
-        let Phase::Online { leaving, .. } = &mut self.phase else {
-            return;
-        };
-        let again = leaving.is_some();
-        *leaving = Some(how);
-        if again {
+        if self.leaving.replace(how).is_some() {
             return self.say_goodbye(out);
         }
         self.timers.start_after(Timer::Drain, now, DRAIN);
@@ -158,7 +147,7 @@ impl Client {
 
     /// Goes, whatever is still undelivered.
     pub(super) fn say_goodbye(&mut self, out: &mut Vec<Output>) {
-        if let Phase::Online { state: State::Chatting(conversation), .. } = &mut self.phase {
+        if let (Phase::Online, State::Chatting(conversation)) = (&self.phase, &mut self.state) {
             match conversation.goodbye(&mut *self.rng) {
                 Ok(frame) => {
                     out.push(Output::Send(frame));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use e2e::{Own, Rng};
 use protocol::{ServerName, ToServer};
 
-use super::{Client, Leaving, Output, Phase, State, Timer, send};
+use super::{Client, Leaving, Output, Phase, Timer, send};
 use crate::{Ending, ErrorCode, Event, Failure};
 
 /// For the server's answer to a log-in.
@@ -96,7 +96,7 @@ impl Client {
             return self.fail(failure, out);
         }
         // Whoever was told of a log-off, by a /leave whose way back took long, is told of a log-in.
-        out.push(Output::Event(match self.logged_in_to {
+        out.push(Output::Event(match self.own {
             Some(_) => Event::Reconnected,
             None => Event::LoggedIn {
                 user: self.user.to_string(),
@@ -105,9 +105,8 @@ impl Client {
                 suite: negotiated.suite.clone(),
             },
         }));
-        self.logged_in_to = Some(server.clone());
-        let own = Own::new(self.user.clone(), server.clone(), self.key.clone());
-        self.phase = Phase::Online { own, state: State::Free, leaving: None };
+        self.own = Some(Own::new(self.user.clone(), server.clone(), self.key.clone()));
+        self.phase = Phase::Online;
         self.timers.stop(Timer::LogIn);
         self.timers.start_after(Timer::Ping, now, PING);
         self.timers.start_after(Timer::Stable, now, STABLE);
@@ -117,7 +116,7 @@ impl Client {
 
     /// Pins and safety numbers are of people on one server, so it keeps its name while the user is logged in.
     fn is_as_before(&self, server: &ServerName) -> Result<(), Failure> {
-        match &self.logged_in_to {
+        match self.own.as_ref().map(|own| &own.member().server) {
             Some(before) if before != server => {
                 let message = format!("the server called itself {before} before, and now {server}; ask its operator");
                 Err(Failure::new(ErrorCode::UntrustedServer, message))
@@ -138,7 +137,7 @@ impl Client {
 
     /// Whether there is a connection; what comes late from one that was ended from here means nothing.
     pub(super) fn has_connection(&self) -> bool {
-        matches!(self.phase, Phase::LoggingIn { .. } | Phase::Online { .. })
+        matches!(self.phase, Phase::LoggingIn { .. } | Phase::Online)
     }
 
     /// Something came from the server: it is there.
@@ -186,11 +185,11 @@ impl Client {
                 return self.fail(why, out);
             }
             // It was to end anyway, to come back or not.
-            Phase::Online { leaving: Some(_), .. } => {
+            Phase::Online if self.leaving.is_some() => {
                 self.end_chat(Ending::Lost, None, out);
                 return self.log_off(out);
             }
-            Phase::Online { .. } => out.push(Output::Event(why.into())),
+            Phase::Online => out.push(Output::Event(why.into())),
             Phase::Connecting { purpose } | Phase::LoggingIn { purpose, .. } => {
                 // Told once, not for each attempt.
                 if *purpose == Purpose::ComeBack {
@@ -237,9 +236,10 @@ impl Client {
     }
 
     fn end(&mut self, last: [Output; 2], out: &mut Vec<Output>) {
-        if self.logged_in_to.take().is_some() {
+        if self.own.take().is_some() {
             out.push(Output::Event(Event::LoggedOut));
         }
+        self.leaving = None;
         self.timers.stop_all();
         self.said_silent = false;
         self.phase = Phase::Ended;
@@ -248,14 +248,14 @@ impl Client {
 
     /// Logs off and ends, or comes back, as the user wanted.
     pub(super) fn log_off(&mut self, out: &mut Vec<Output>) {
-        let Phase::Online { leaving, .. } = &self.phase else {
+        if !matches!(self.phase, Phase::Online) {
             return;
-        };
-        let comes_back = *leaving == Some(Leaving::ToComeBack);
+        }
+        let comes_back = self.leaving.take() == Some(Leaving::ToComeBack);
         self.timers.stop_all();
         self.said_silent = false;
         self.lists_asked.clear();
-        self.logged_in_to = None;
+        self.own = None;
         send(out, &ToServer::Exit);
         out.extend([Output::Disconnect, Output::Event(Event::LoggedOut)]);
         if comes_back {

@@ -28,7 +28,7 @@ impl Client {
                 *claimed = Some(server.clone());
                 out.push(Output::CheckServerName(server));
             }
-            (Phase::Online { .. }, frame) => {
+            (Phase::Online, frame) => {
                 self.heard(out);
                 self.online(frame, now, out);
             }
@@ -75,10 +75,10 @@ impl Client {
 
     /// Ends the call of this chat, if there is one; says whom it was to.
     fn called(&mut self, chat: ChatId) -> Option<UserName> {
-        match self.take() {
+        match std::mem::take(&mut self.state) {
             State::Calling { peer, chat: called } if called == chat => Some(peer),
             other => {
-                self.set(other);
+                self.state = other;
                 None
             }
         }
@@ -89,75 +89,65 @@ impl Client {
             // No honest server lets a user call himself.
             return send(out, &ToServer::Refuse(chat));
         }
-        match self.take() {
+        match &self.state {
             State::Free => {
                 out.push(Output::Event(Event::Request { from: peer.to_string() }));
-                self.set(State::Ringing { peer, chat });
+                self.state = State::Ringing { peer, chat };
             }
             // One's own request was late: the server had passed this one on. It may not have seen the end of this one
             // when one's own came, and then holds that, so it is told to let go.
             State::Calling { peer: called, chat: own } => {
-                send(out, &ToServer::ChatClosed(Close { chat: own, reason: CloseReason::CalledOff }));
-                let is_mutual = called == peer;
+                send(out, &ToServer::ChatClosed(Close { chat: *own, reason: CloseReason::CalledOff }));
+                let is_mutual = *called == peer;
                 if !is_mutual {
                     let message = format!("{called} was not asked to talk: {peer} asked you first");
                     error(out, ErrorCode::Busy, message);
                     out.push(Output::Event(Event::Request { from: peer.to_string() }));
                 }
-                self.set(State::Ringing { peer, chat });
+                self.state = State::Ringing { peer, chat };
                 if is_mutual {
                     // Each asked the other: both have said yes.
                     self.accept(now, out);
                 }
             }
-            other => {
-                self.set(other);
-                send(out, &ToServer::Refuse(chat));
-            }
+            _ => send(out, &ToServer::Refuse(chat)),
         }
     }
 
     fn accepted(&mut self, Accepted { chat, key, key_package }: Accepted, now: Instant, out: &mut Vec<Output>) {
-        let Phase::Online { own, state, .. } = &mut self.phase else {
-            return;
-        };
-        if let State::Calling { peer, chat: called } = state
+        if let (Some(own), State::Calling { peer, chat: called }) = (&self.own, &self.state)
             && *called == chat
         {
             let peer = member(peer.clone(), &own.member().server, key);
             out.push(Output::LookUpPin(peer.user.clone(), peer.server.clone()));
-            *state = State::CheckingPin { peer, chat, step: Step::Create { key_package } };
+            self.state = State::CheckingPin { peer, chat, step: Step::Create { key_package } };
             self.timers.start_after(Timer::SetUp, now, SET_UP);
         }
     }
 
     fn established(&mut self, Established { chat, key, welcome }: Established, out: &mut Vec<Output>) {
-        let Phase::Online { own, state, .. } = &mut self.phase else {
+        let Some(own) = &self.own else {
             return;
         };
-        match std::mem::replace(state, State::Free) {
+        match std::mem::take(&mut self.state) {
             State::AwaitingWelcome { peer, chat: accepted, invitation } if accepted == chat => {
                 let peer = member(peer, &own.member().server, key);
                 out.push(Output::LookUpPin(peer.user.clone(), peer.server.clone()));
-                *state = State::CheckingPin { peer, chat, step: Step::Join { invitation, welcome } };
+                self.state = State::CheckingPin { peer, chat, step: Step::Join { invitation, welcome } };
             }
-            other => *state = other,
+            other => self.state = other,
         }
     }
 
     fn closed(&mut self, Close { chat, reason }: Close, out: &mut Vec<Output>) {
-        let Some(state) = self.state() else {
-            return;
-        };
-        if state.chat() != Some(chat) {
+        if self.state.chat() != Some(chat) {
             // It was over here already.
             return;
         }
-        match state {
-            State::Calling { .. } | State::Ringing { .. } => {
-                let Some(peer) = self.take().peer().map(ToString::to_string) else {
-                    return;
-                };
+        match &self.state {
+            State::Calling { peer, .. } | State::Ringing { peer, .. } => {
+                let peer = peer.to_string();
+                self.state = State::Free;
                 let reason = match reason {
                     CloseReason::Expired => RequestEnding::Expired,
                     CloseReason::CalledOff => RequestEnding::CalledOff,
@@ -179,7 +169,7 @@ impl Client {
     /// Whether the server may give this reason now. A refusal in the midst of a session is a lie.
     fn may_end_for(&self, reason: ServerError) -> bool {
         let (is_logging_in, is_online) =
-            (matches!(self.phase, Phase::LoggingIn { .. }), matches!(self.phase, Phase::Online { .. }));
+            (matches!(self.phase, Phase::LoggingIn { .. }), matches!(self.phase, Phase::Online));
         match reason {
             ServerError::UnknownUser => is_logging_in,
             ServerError::Replaced | ServerError::Removed => is_online,

@@ -9,10 +9,10 @@ impl Client {
     /// Notes that the safety number was compared with the peer of the chat, and with nobody else: in a chat it is on
     /// both screens.
     pub(super) fn verify(&mut self, compared: Option<&str>, out: &mut Vec<Output>) {
-        let Phase::Online { own, state, .. } = &self.phase else {
+        let (Phase::Online, Some(own)) = (&self.phase, &self.own) else {
             return error(out, ErrorCode::NotInChat, "you are not connected, so nothing was noted");
         };
-        match state {
+        match &self.state {
             State::Chatting(conversation) => {
                 let peer = &conversation.peer;
                 if compared.is_none_or(|compared| digits(compared).eq(digits(&number(own, peer)))) {
@@ -35,14 +35,14 @@ impl Client {
 
     /// Lets go of a key. Not of the one that the chat rests on, for then it would go on with a key that is not pinned.
     pub(super) fn forget(&mut self, peer: UserName, out: &mut Vec<Output>) {
-        let Phase::Online { own, state, .. } = &self.phase else {
+        let Some(own) = &self.own else {
             return;
         };
-        match state {
-            State::AwaitingWelcome { .. }
+        match &self.state {
+            state @ (State::AwaitingWelcome { .. }
             | State::CheckingPin { .. }
             | State::Confirming { .. }
-            | State::Chatting(_)
+            | State::Chatting(_))
                 if state.peer() == Some(&peer) =>
             {
                 let message = format!("you are in a chat with {peer}; /leave ends it, and then /forget {peer} is done");

@@ -18,9 +18,12 @@ const MAX_UNCONFIRMED: usize = protocol::limits::WINDOW_FRAMES / 4;
 impl Client {
     /// What is pinned for the peer is known: go on, or stop before a word is sent (B4).
     pub(super) fn pin(&mut self, pin: Option<Pin>, now: Instant, out: &mut Vec<Output>) {
-        let (peer, chat, step) = match self.take() {
+        let (peer, chat, step) = match std::mem::take(&mut self.state) {
             State::CheckingPin { peer, chat, step } => (peer, chat, step),
-            other => return self.set(other),
+            other => {
+                self.state = other;
+                return;
+            }
         };
         let trust = match pin {
             None => Trust::New,
@@ -58,7 +61,7 @@ impl Client {
         now: Instant,
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
-        let Phase::Online { own, .. } = &self.phase else {
+        let Some(own) = &self.own else {
             return Ok(());
         };
         match step {
@@ -66,7 +69,7 @@ impl Client {
                 let (group, welcome) = Chat::create(own, chat, &peer, &key_package, &mut *self.rng)?;
                 send(out, &ToServer::SessionEstablishment(protocol::Establish { chat, welcome }));
                 let conversation = Box::new(Conversation::new(peer, chat, group, true));
-                self.set(State::Confirming { conversation, trust });
+                self.state = State::Confirming { conversation, trust };
             }
             Step::Join { invitation, welcome } => {
                 let group = invitation.join(chat, &peer, &welcome, &mut *self.rng)?;
@@ -80,7 +83,7 @@ impl Client {
     }
 
     fn started(&mut self, conversation: Box<Conversation>, trust: Trust, now: Instant, out: &mut Vec<Output>) {
-        let Phase::Online { own, .. } = &self.phase else {
+        let Some(own) = &self.own else {
             return;
         };
         let peer = &conversation.peer;
@@ -98,15 +101,12 @@ impl Client {
         if conversation.has_turn() {
             self.timers.start_after(Timer::Renewal, now, RENEWAL);
         }
-        self.set(State::Chatting(conversation));
+        self.state = State::Chatting(conversation);
     }
 
     /// A sealed frame came.
     pub(super) fn message(&mut self, message: &Message, now: Instant, out: &mut Vec<Output>) {
-        let Phase::Online { state, .. } = &mut self.phase else {
-            return;
-        };
-        let conversation = match state {
+        let conversation = match &mut self.state {
             State::Confirming { conversation, .. } | State::Chatting(conversation)
                 if conversation.chat == message.header.chat =>
             {
@@ -119,9 +119,9 @@ impl Client {
         match opened {
             Ok(None) => {}
             Ok(Some(arrival)) => {
-                match self.take() {
+                match std::mem::take(&mut self.state) {
                     State::Confirming { conversation, trust } => self.started(conversation, trust, now, out),
-                    other => self.set(other),
+                    other => self.state = other,
                 }
                 self.arrived(arrival, now, out);
             }
@@ -133,7 +133,7 @@ impl Client {
     }
 
     fn arrived(&mut self, arrival: Arrival, now: Instant, out: &mut Vec<Output>) {
-        let Some(State::Chatting(conversation)) = self.state() else {
+        let State::Chatting(conversation) = &self.state else {
             return;
         };
         if let Some(n) = arrival.delivered {
@@ -166,7 +166,7 @@ impl Client {
     }
 
     fn send_waiting(&mut self, now: Instant, out: &mut Vec<Output>) -> Result<(), Fault> {
-        let Phase::Online { state: State::Chatting(conversation), leaving, .. } = &mut self.phase else {
+        let (Phase::Online, State::Chatting(conversation)) = (&self.phase, &mut self.state) else {
             return Ok(());
         };
         while let Some((n, frame)) = conversation.next_text(&mut *self.rng)? {
@@ -181,7 +181,7 @@ impl Client {
             self.timers.start_after(Timer::Behind, now, BEHIND);
         }
         if conversation.is_renewal_due()
-            && leaving.is_none()
+            && self.leaving.is_none()
             && let Some(frame) = conversation.renew(&mut *self.rng)?
         {
             out.extend([Output::Send(frame), Output::Event(Event::Renewed { epoch: conversation.epoch() })]);
@@ -201,7 +201,7 @@ impl Client {
 
     /// It is time to renew; a full window puts it off until it has room.
     pub(super) fn renew(&mut self, now: Instant, out: &mut Vec<Output>) {
-        if let Some(State::Chatting(conversation)) = self.state() {
+        if let State::Chatting(conversation) = &mut self.state {
             conversation.make_renewal_due();
             self.pump(now, out);
         }
@@ -209,7 +209,7 @@ impl Client {
 
     /// It is time to confirm what came.
     pub(super) fn receipt(&mut self, out: &mut Vec<Output>) {
-        let Phase::Online { state: State::Chatting(conversation), .. } = &mut self.phase else {
+        let (Phase::Online, State::Chatting(conversation)) = (&self.phase, &mut self.state) else {
             return;
         };
         if conversation.unconfirmed() > 0 {
@@ -222,7 +222,7 @@ impl Client {
 
     /// The window has been full for a while.
     pub(super) fn behind(&mut self, out: &mut Vec<Output>) {
-        if let Some(State::Chatting(conversation)) = self.state() {
+        if let State::Chatting(conversation) = &mut self.state {
             conversation.said_behind = true;
             out.push(Output::Event(Event::PeerBehind { peer: conversation.peer.user.to_string() }));
         }
@@ -239,7 +239,7 @@ impl Client {
         for timer in [Timer::SetUp, Timer::Receipt, Timer::Renewal, Timer::Behind] {
             self.timers.stop(timer);
         }
-        let state = self.take();
+        let state = std::mem::take(&mut self.state);
         let (Some(peer), Some(chat)) = (state.peer(), state.chat()) else {
             return;
         };
@@ -264,10 +264,10 @@ impl Client {
 
     /// Goes, if the user wanted to and nothing is left to be delivered.
     pub(super) fn go_if_leaving(&mut self, out: &mut Vec<Output>) {
-        let Phase::Online { state, leaving: Some(_), .. } = &self.phase else {
+        let (Phase::Online, Some(_)) = (&self.phase, self.leaving) else {
             return;
         };
-        match state {
+        match &self.state {
             State::Chatting(conversation) if conversation.undelivered() > 0 => {}
             // A pipe that asks for the list and ends wants to read it.
             _ if !self.lists_asked.is_empty() => {}
