@@ -72,6 +72,10 @@ def flag(reader):
     return {0: False, 1: True}[value] if (value := reader.uint(1)) < 2 else refuse("flag")
 
 
+def held(reader):
+    return {field: read(reader) for field, read in {"peer": user, **RESUME}.items()} if flag(reader) else None
+
+
 CLOSE_REASONS = {0: "Left", 1: "CalledOff", 2: "Expired", 3: "Busy", 4: "Failed", 5: "Overrun"}
 SERVER_ERRORS = {1: "UnknownUser", 2: "Replaced", 3: "Removed", 4: "ShuttingDown", 5: "Idle", 6: "Protocol", 7: "Unavailable"}
 
@@ -89,6 +93,7 @@ server_error = lambda reader: reader.one_of(SERVER_ERRORS)
 HEADER = {"version": version, "chat": chat, "counter": number, "ack": number}
 REQUEST = {"peer": user, "chat": chat}
 CLOSE = {"chat": chat, "reason": close_reason}
+RESUME = {"chat": chat, "expected": number}
 LAYOUTS = {
     "to_server": {
         0: ("Exit", {}),
@@ -99,8 +104,9 @@ LAYOUTS = {
         5: ("Message", {**HEADER, "sealed": opaque}),
         6: ("SessionEstablishment", {"chat": chat, "welcome": opaque}),
         8: ("ChatClosed", CLOSE),
-        16: ("Login", {"user": user}),
+        16: ("Login", {"user": user, "held": held}),
         19: ("Ping", {}),
+        21: ("Resume", RESUME),
     },
     "to_client": {
         1: ("List", {"names": names, "more": flag}),
@@ -114,6 +120,8 @@ LAYOUTS = {
         17: ("LoggedIn", {"server": server}),
         18: ("Error", {"reason": server_error}),
         20: ("Pong", {}),
+        21: ("Resume", RESUME),
+        22: ("PeerAway", {"chat": chat}),
     },
     "content": {0: ("Receipt", {}), 1: ("Text", {"text": text}), 2: ("Goodbye", {})},
     "authenticated_data": {5: ("Message", HEADER)},
@@ -137,7 +145,9 @@ def stated(fields):
     """The fields of a vector as `decode` gives them."""
     plain = {}
     for field, value in fields.items():
-        if isinstance(value, dict):
+        if field == "held" and value:
+            value = stated(value)
+        elif isinstance(value, dict):
             value = value["repeat"] * value["times"]
         plain[field] = unhex(value) if field in ("chat", "key", "key_package", "welcome", "sealed") else value
     return plain

@@ -35,12 +35,15 @@ pub enum ToServer {
     /// Ends a chat, or a request that has not been answered, and stays logged in.
     #[tls_codec(discriminant = "Code::ChatClosed")]
     ChatClosed(Close),
-    /// Says whose key the connection has proved to hold.
+    /// Says whose key the connection has proved to hold, and which chat the client has from a connection before.
     #[tls_codec(discriminant = "Code::Login")]
-    Login(UserName),
+    Login(Login),
     /// Shows that the client is there.
     #[tls_codec(discriminant = "Code::Ping")]
     Ping,
+    /// The client's part in opening the line of a chat again: what it expects next (B3).
+    #[tls_codec(discriminant = "Code::Resume")]
+    Resume(Resume),
 }
 
 /// A frame that the server sends. The variants bear the names of [`Code`], which has their layouts.
@@ -80,6 +83,12 @@ pub enum ToClient {
     /// The answer to a ping.
     #[tls_codec(discriminant = "Code::Pong")]
     Pong,
+    /// The line of a chat is open again: what the peer expects next (B3).
+    #[tls_codec(discriminant = "Code::Resume")]
+    Resume(Resume),
+    /// The line of a chat is broken: the peer is not there, and what is sent to it is dropped.
+    #[tls_codec(discriminant = "Code::PeerAway")]
+    PeerAway(ChatId),
 }
 
 macro_rules! wire {
@@ -108,6 +117,40 @@ macro_rules! wire {
     )*};
 }
 wire!(ToServer, ToClient);
+
+/// Who logs in.
+#[derive(Clone, Debug, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+pub struct Login {
+    /// The user.
+    pub user: UserName,
+    /// The chat that the client has kept from a connection before.
+    pub held: Option<Held>,
+}
+
+impl From<UserName> for Login {
+    /// A log-in without a chat from before.
+    fn from(user: UserName) -> Self {
+        Self { user, held: None }
+    }
+}
+
+/// A chat that a client has kept from a connection before, with whom it is.
+#[derive(Clone, Debug, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+pub struct Held {
+    /// The other user.
+    pub peer: UserName,
+    /// Where it stands.
+    pub resume: Resume,
+}
+
+/// Where one side of a chat stands. Nobody vouches for it: the acknowledgements that count are in sealed frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+pub struct Resume {
+    /// The chat.
+    pub chat: ChatId,
+    /// The counter that this side expects from the other next.
+    pub expected: u64,
+}
 
 /// Which part of the online list is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Default, TlsSize, TlsSerialize, TlsDeserializeBytes)]

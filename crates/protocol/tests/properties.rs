@@ -14,9 +14,9 @@ use std::{collections::BTreeSet, fmt::Debug, str::FromStr};
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use protocol::{
-    Accept, Accepted, ChatHeader, ChatId, Close, CloseReason, Content, DecodeError, Establish, Established, List,
-    Message, NamePrefix, Page, PublicKey, Request, ServerError, ServerName, Text, ToClient, ToServer, UserName,
-    frame_codec,
+    Accept, Accepted, ChatHeader, ChatId, Close, CloseReason, Content, DecodeError, Establish, Established, Held, List,
+    Login, Message, NamePrefix, Page, PublicKey, Request, Resume, ServerError, ServerName, Text, ToClient, ToServer,
+    UserName, frame_codec,
     limits::{MAX_FRAME, MAX_PAGE, MAX_TEXT},
 };
 use tls_codec::{DeserializeBytes as _, Serialize as _};
@@ -178,8 +178,10 @@ fn to_server() -> impl Strategy<Value = ToServer> {
         (header(), opaque()).prop_map(|(header, sealed)| ToServer::Message(Message { header, sealed })),
         (chat(), opaque()).prop_map(|(chat, welcome)| ToServer::SessionEstablishment(Establish { chat, welcome })),
         close().prop_map(ToServer::ChatClosed),
-        user_name().prop_map(ToServer::Login),
+        (user_name(), prop::option::of((user_name(), resume()).prop_map(|(peer, resume)| Held { peer, resume })))
+            .prop_map(|(user, held)| ToServer::Login(Login { user, held })),
         Just(ToServer::Ping),
+        resume().prop_map(ToServer::Resume),
     ]
 }
 
@@ -204,6 +206,8 @@ fn to_client() -> impl Strategy<Value = ToClient> {
         parsed::<ServerName>("[!-?\\[-~]{1,255}").prop_map(ToClient::LoggedIn),
         server_error().prop_map(ToClient::Error),
         Just(ToClient::Pong),
+        resume().prop_map(ToClient::Resume),
+        chat().prop_map(ToClient::PeerAway),
     ]
 }
 
@@ -217,6 +221,10 @@ fn content() -> impl Strategy<Value = Content> {
 
 fn header() -> impl Strategy<Value = ChatHeader> {
     (chat(), any::<u64>(), any::<u64>()).prop_map(|(chat, counter, ack)| ChatHeader::new(chat, counter, ack))
+}
+
+fn resume() -> impl Strategy<Value = Resume> {
+    (chat(), any::<u64>()).prop_map(|(chat, expected)| Resume { chat, expected })
 }
 
 fn close() -> impl Strategy<Value = Close> {

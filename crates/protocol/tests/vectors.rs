@@ -17,8 +17,8 @@ use std::{collections::BTreeSet, fmt::Debug, io::ErrorKind, process::Command, st
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
-    Accept, Accepted, ChatHeader, ChatId, Close, CloseReason, Code, Content, DecodeError, Establish, Established, List,
-    Message, Page, PublicKey, Request, ServerError, Text, ToClient, ToServer, frame_codec,
+    Accept, Accepted, ChatHeader, ChatId, Close, CloseReason, Code, Content, DecodeError, Establish, Established, Held,
+    List, Login, Message, Page, PublicKey, Request, Resume, ServerError, Text, ToClient, ToServer, frame_codec,
 };
 use serde_json::Value;
 use tls_codec::{DeserializeBytes as _, Serialize as _};
@@ -43,18 +43,18 @@ macro_rules! numbers {
 
 names!(
     TO_SERVER,
-    ToServer: Exit, List, RequestToTalk, Accept, Refuse, Message, SessionEstablishment, ChatClosed, Login, Ping,
+    ToServer: Exit, List, RequestToTalk, Accept, Refuse, Message, SessionEstablishment, ChatClosed, Login, Ping, Resume,
 );
 names!(
     TO_CLIENT,
     ToClient: List, RequestToTalk, Accept, Refuse, Message, SessionEstablishment, UserNotFound, ChatClosed, LoggedIn,
-    Error, Pong,
+    Error, Pong, Resume, PeerAway,
 );
 names!(CONTENTS, Content: Receipt, Text, Goodbye);
 numbers!(
     CODES,
     Code: Exit, List, RequestToTalk, Accept, Refuse, Message, SessionEstablishment, UserNotFound, ChatClosed, Login,
-    LoggedIn, Error, Ping, Pong,
+    LoggedIn, Error, Ping, Pong, Resume, PeerAway,
 );
 numbers!(CLOSE_REASONS, CloseReason: Left, CalledOff, Expired, Busy, Failed, Overrun);
 numbers!(SERVER_ERRORS, ServerError: UnknownUser, Replaced, Removed, ShuttingDown, Idle, Protocol, Unavailable);
@@ -190,8 +190,9 @@ fn to_server(name: &str, fields: &Fields<'_>) -> ToServer {
             ToServer::SessionEstablishment(Establish { chat: fields.chat(), welcome: fields.opaque("welcome") })
         }
         "ChatClosed" => ToServer::ChatClosed(Close { chat: fields.chat(), reason: fields.reason(CLOSE_REASONS) }),
-        "Login" => ToServer::Login(fields.parsed("user")),
+        "Login" => ToServer::Login(Login { user: fields.parsed("user"), held: fields.held() }),
         "Ping" => ToServer::Ping,
+        "Resume" => ToServer::Resume(fields.resume()),
         other => panic!("no frame to the server: {other}"),
     }
 }
@@ -215,6 +216,8 @@ fn to_client(name: &str, fields: &Fields<'_>) -> ToClient {
         "LoggedIn" => ToClient::LoggedIn(fields.parsed("server")),
         "Error" => ToClient::Error(fields.reason(SERVER_ERRORS)),
         "Pong" => ToClient::Pong,
+        "Resume" => ToClient::Resume(fields.resume()),
+        "PeerAway" => ToClient::PeerAway(fields.chat()),
         other => panic!("no frame to a client: {other}"),
     }
 }
@@ -247,6 +250,15 @@ impl Fields<'_> {
         let number = |field: &str| self.0[field].as_u64().unwrap();
         let version = number("version").try_into().unwrap();
         ChatHeader { version, chat: self.chat(), counter: number("counter"), ack: number("ack") }
+    }
+
+    fn resume(&self) -> Resume {
+        Resume { chat: self.chat(), expected: self.0["expected"].as_u64().unwrap() }
+    }
+
+    fn held(&self) -> Option<Held> {
+        let held = Some(Fields(&self.0["held"])).filter(|held| !held.0.is_null())?;
+        Some(Held { peer: held.parsed("peer"), resume: held.resume() })
     }
 
     fn reason<T: Copy>(&self, known: &[(&str, T)]) -> T {

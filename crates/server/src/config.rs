@@ -42,6 +42,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// From the acceptance of a request to the key agreement that opens the chat.
     pub establishment_timeout: Duration,
+    /// From the loss of a connection to the end of the chat that waits for it.
+    pub grace_period: Duration,
     /// Between two looks at the directory for changes that another process made.
     pub directory_poll: Duration,
     /// From the order to stop to the end of the last connection.
@@ -107,9 +109,10 @@ impl Config {
             handshake_timeout: Duration::from_secs(10),
             login_timeout: Duration::from_secs(10),
             refusal_delay: Duration::from_millis(300),
-            idle_timeout: Duration::from_secs(90),
+            idle_timeout: Duration::from_secs(15),
             request_timeout: Duration::from_secs(60),
             establishment_timeout: Duration::from_secs(15),
+            grace_period: Duration::from_secs(60),
             directory_poll: Duration::from_secs(1),
             shutdown_timeout: Duration::from_secs(5),
             max_connections: 20_000,
@@ -251,8 +254,8 @@ fn settings(config: &mut Config) -> Vec<Setting<'_>> {
             &mut config.idle_timeout,
             s(10),
             s(86_400),
-            "How long a client may be silent before its connection counts as lost. Clients show that they are there\n\
-             without being asked.",
+            "How long a client may be silent before its connection counts as lost. Clients show every 6 s that they are\n\
+             there, without being asked.",
         ),
         time(
             "request_timeout",
@@ -267,6 +270,13 @@ fn settings(config: &mut Config) -> Vec<Setting<'_>> {
             s(1),
             s(600),
             "How long two clients may take to agree on their keys once a request is accepted.",
+        ),
+        time(
+            "grace_period",
+            &mut config.grace_period,
+            s(1),
+            s(86_400),
+            "How long a chat waits for somebody whose connection is lost. Until then nobody else can ask the other.",
         ),
         // A removed user's connection has to end within 5 s of the removal (B8).
         time(

@@ -15,10 +15,9 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use crate::{
     listener::Relay,
-    mailbox::{Inbox, Mailbox, mailbox},
-    router::SessionId,
+    mailbox::{Inbox, Mailbox, Order, mailbox},
     session::{Input, Output, Session},
-    signal::{Signal, SignalKind, Undelivered},
+    signal::{SessionId, Signal, SignalKind, Undelivered},
 };
 
 /// Bytes that may wait to be written before a session takes in no more letters.
@@ -49,9 +48,10 @@ pub(crate) async fn serve(socket: TcpStream, relay: Arc<Relay>) {
 
 struct Connection {
     relay: Arc<Relay>,
+    id: SessionId,
     session: Session,
     key: PublicKey,
-    registration: Option<(UserName, SessionId)>,
+    registered: Option<UserName>,
     mailbox: Mailbox,
     inbox: Inbox,
     frames: FramedRead<ReadHalf<TlsStream<TcpStream>>, LengthDelimitedCodec>,
@@ -67,10 +67,12 @@ impl Connection {
     fn new(stream: TlsStream<TcpStream>, key: PublicKey, relay: Arc<Relay>) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let (mailbox, inbox) = mailbox(relay.config.mailbox_frames, relay.config.mailbox_bytes);
+        let id = relay.next_session();
         Self {
-            session: Session::new(key, relay.config.name.clone(), relay.patience(), now()),
+            id,
+            session: Session::new(id, key, relay.config.name.clone(), relay.patience(), now()),
             key,
-            registration: None,
+            registered: None,
             mailbox,
             inbox,
             frames: FramedRead::new(reader, protocol::frame_codec()),
@@ -100,9 +102,10 @@ impl Connection {
             // Nothing goes first: whoever floods one of these must not keep the others from being heard.
             tokio::select! {
                 // The server stops, or this session is to end. That waits behind nothing that is slow.
-                () = stop.cancelled() => self.end(ServerError::ShuttingDown).await,
-                () = end.cancelled() => match self.inbox.reason_to_end() {
-                    Some(reason) => self.end(reason).await,
+                () = stop.cancelled() => self.end(Input::End(ServerError::ShuttingDown)).await,
+                () = end.cancelled() => match self.inbox.order() {
+                    Some(Order::End(reason)) => self.end(Input::End(reason)).await,
+                    Some(Order::Replaced { held }) => self.end(Input::Replaced { held }).await,
                     None => self.input(Input::Lost).await,
                 },
                 // What is ready goes out.
@@ -128,10 +131,10 @@ impl Connection {
     }
 
     /// Ends the session. What others have said comes first: it may be a goodbye.
-    async fn end(&mut self, reason: ServerError) {
+    async fn end(&mut self, how: Input) {
         let letter = self.inbox.try_receive();
         self.letters(letter).await;
-        self.input(Input::End(reason)).await;
+        self.input(how).await;
     }
 
     /// Takes in the first letter and those behind it, until it is the turn of others.
@@ -178,22 +181,22 @@ impl Connection {
                 None
             }
             Output::Signal { to, signal } => {
-                let chat = signal.chat;
+                let (chat, is_repeated) = (signal.chat, signal.kind.is_repeated());
                 if let SignalKind::Message(frame) = &signal.kind {
                     // At the finest level of logging alone: what the relay gets to see of a message.
                     tracing::trace!(target: "relay", frame = %Hex(frame), "message");
                 }
                 let result = self.relay.router.send(&to, signal);
-                result.err().map(|why| Input::Undelivered { chat, why })
+                result.err().map(|why| Input::Undelivered { chat, is_repeated, why })
             }
             Output::LookUp(user) => {
                 self.sweep = self.relay.sweeps();
                 Some(Input::Registered(self.look_up(&user).await))
             }
-            Output::Register(user) => {
-                let id = self.relay.router.register(user.clone(), self.key, self.mailbox.clone());
+            Output::Register { user, held } => {
+                self.relay.router.register(user.clone(), self.id, self.key, self.mailbox.clone(), held);
                 let moved_on = self.sweep != self.relay.sweeps();
-                self.registration = Some((user.clone(), id));
+                self.registered = Some(user.clone());
                 // A removal that was carried out between the look-up and now did not find this session.
                 if moved_on { Some(Input::Registered(self.look_up(&user).await)) } else { None }
             }
@@ -226,8 +229,8 @@ impl Connection {
     }
 
     async fn close(mut self) {
-        if let Some((user, id)) = self.registration.take() {
-            self.relay.router.unregister(&user, id);
+        if let Some(user) = self.registered.take() {
+            self.relay.router.unregister(&user, self.id);
             self.turn_away(&user);
         }
         let farewell = async {
@@ -244,10 +247,10 @@ impl Connection {
     /// would wait for the time limit of their requests. To be called once the router gives the mailbox nothing more.
     fn turn_away(&mut self, user: &UserName) {
         while let Some(letter) = self.inbox.try_receive() {
-            if let Signal { from, chat, kind: SignalKind::Request { .. } } = letter {
-                let kind = SignalKind::Unavailable;
+            if let Signal { from, chat, kind: SignalKind::Request { .. }, .. } = letter {
+                let (session, kind) = (self.id, SignalKind::Unavailable);
                 // Who asked may be gone as well.
-                let _ = self.relay.router.send(&from, Signal { from: user.clone(), chat, kind });
+                let _ = self.relay.router.send(&from, Signal { from: user.clone(), session, chat, kind });
             }
         }
     }

@@ -20,6 +20,7 @@ use crate::{
     directory::{Directory, DirectoryError},
     router::Router,
     session::Patience,
+    signal::SessionId,
 };
 
 /// How long to wait when the system has no socket to give, before asking it again.
@@ -42,6 +43,7 @@ pub(crate) struct Relay {
     pub(crate) router: Router,
     pub(crate) stop: CancellationToken,
     sweeps: AtomicU64,
+    sessions: AtomicU64,
 }
 
 impl Server {
@@ -58,6 +60,7 @@ impl Server {
             router,
             stop: CancellationToken::new(),
             sweeps: AtomicU64::new(0),
+            sessions: AtomicU64::new(0),
             config,
         };
         Ok(Self { listener, relay: Arc::new(relay) })
@@ -125,7 +128,13 @@ impl Relay {
             idle: self.config.idle_timeout,
             request: self.config.request_timeout,
             establishment: self.config.establishment_timeout,
+            grace: self.config.grace_period,
         }
+    }
+
+    /// An id for a session, which no other has had.
+    pub(crate) fn next_session(&self) -> SessionId {
+        SessionId::new(self.sessions.fetch_add(1, Ordering::Relaxed))
     }
 
     /// How often the sessions have been compared with the directory. A log-in that finds this changed between its

@@ -3,14 +3,14 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use protocol::ServerError;
+use protocol::{ChatId, ServerError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::signal::{Signal, SignalKind, Undelivered};
 
-/// Requests that may lie in a mailbox. Anybody may ask anybody, so these are the letters of strangers: few, and never
-/// in the way of what the peer of a chat sends.
+/// Requests that may lie in a mailbox, to talk or to open a line again. Anybody may ask anybody, so these are the letters
+/// of strangers: few, and never in the way of what the peer of a chat sends.
 const MAX_REQUESTS: usize = 16;
 /// Places that messages leave free for what starts and ends chats.
 const RESERVED_FOR_CONTROL: usize = 64;
@@ -41,8 +41,20 @@ struct Shared {
     /// In the queue.
     requests: AtomicUsize,
     end: CancellationToken,
-    /// Why to end; never set where a letter found no room.
-    reason: OnceLock<ServerError>,
+    /// How to end; never set where a letter found no room.
+    order: OnceLock<Order>,
+}
+
+/// The order to end a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// For this reason.
+    End(ServerError),
+    /// A newer log-in of the user has taken its place, with this chat.
+    Replaced {
+        /// The chat that the newer client has kept.
+        held: Option<ChatId>,
+    },
 }
 
 /// A mailbox for at most `max_letters` letters, whose messages have at most `max_bytes` bytes together.
@@ -59,12 +71,18 @@ impl Mailbox {
             return Err(Undelivered::Full);
         };
         let may_take_the_last_places = match signal.kind {
-            SignalKind::Message(_) | SignalKind::Request { .. } | SignalKind::CallOff(_) => false,
+            SignalKind::Message(_)
+            | SignalKind::Request { .. }
+            | SignalKind::CallOff(_)
+            | SignalKind::Ask(_)
+            | SignalKind::Check => false,
             SignalKind::Unavailable
             | SignalKind::Refuse
             | SignalKind::Accept { .. }
             | SignalKind::Establish { .. }
-            | SignalKind::Close(_) => true,
+            | SignalKind::Close(_)
+            | SignalKind::Away
+            | SignalKind::Answer(_) => true,
         };
         if !may_take_the_last_places && self.letters.capacity() <= RESERVED_FOR_CONTROL {
             counted.take_back(&self.shared);
@@ -82,9 +100,9 @@ impl Mailbox {
         })
     }
 
-    /// Tells the session to end. The first reason holds.
-    pub(crate) fn end(&self, reason: ServerError) {
-        self.shared.reason.get_or_init(|| reason);
+    /// Tells the session to end. The first order holds.
+    pub(crate) fn end(&self, order: Order) {
+        self.shared.order.get_or_init(|| order);
         self.shared.end.cancel();
     }
 }
@@ -109,9 +127,9 @@ impl Inbox {
         self.shared.end.clone()
     }
 
-    /// Why to end; `None` while there is no order to, and where a letter found no room.
-    pub(crate) fn reason_to_end(&self) -> Option<ServerError> {
-        self.shared.reason.get().copied()
+    /// How to end; `None` while there is no order to, and where a letter found no room.
+    pub(crate) fn order(&self) -> Option<Order> {
+        self.shared.order.get().copied()
     }
 }
 
@@ -126,7 +144,7 @@ impl Counted {
     fn of(signal: &Signal) -> Self {
         match &signal.kind {
             SignalKind::Message(frame) => Self { bytes: frame.len(), requests: 0 },
-            SignalKind::Request { .. } => Self { bytes: 0, requests: 1 },
+            SignalKind::Request { .. } | SignalKind::Ask(_) | SignalKind::Check => Self { bytes: 0, requests: 1 },
             _ => Self::default(),
         }
     }
@@ -154,12 +172,13 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{ChatId, CloseReason, PublicKey};
+    use protocol::{CloseReason, PublicKey};
 
     use super::*;
+    use crate::signal::SessionId;
 
     fn signal(kind: SignalKind) -> Signal {
-        Signal { from: "alice".parse().unwrap(), chat: ChatId::from_bytes([7; 16]), kind }
+        Signal { from: "alice".parse().unwrap(), session: SessionId::new(1), chat: ChatId::from_bytes([7; 16]), kind }
     }
 
     fn message(size: usize) -> Signal {
@@ -214,11 +233,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_reason_to_end_holds() {
+    fn the_first_order_to_end_holds() {
         let (mailbox, _inbox) = mailbox(128, 100);
-        mailbox.end(ServerError::Replaced);
-        mailbox.end(ServerError::Removed);
-        assert_eq!(mailbox.shared.reason.get(), Some(&ServerError::Replaced));
+        mailbox.end(Order::Replaced { held: None });
+        mailbox.end(Order::End(ServerError::Removed));
+        assert_eq!(mailbox.shared.order.get(), Some(&Order::Replaced { held: None }));
         assert!(mailbox.shared.end.is_cancelled());
     }
 }

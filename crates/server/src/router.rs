@@ -1,24 +1,13 @@
 //! Who is online, and the way to each of them.
 
-use std::{
-    collections::BTreeMap,
-    ops::Bound,
-    sync::{
-        RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::BTreeMap, ops::Bound, sync::RwLock};
 
-use protocol::{List, Page, PublicKey, ServerError, UserName, limits::MAX_PAGE};
+use protocol::{ChatId, List, Page, PublicKey, ServerError, UserName, limits::MAX_PAGE};
 
 use crate::{
-    mailbox::Mailbox,
-    signal::{Signal, Undelivered},
+    mailbox::{Mailbox, Order},
+    signal::{SessionId, Signal, Undelivered},
 };
-
-/// Tells two sessions of one user apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SessionId(u64);
 
 /// The users who are online on this machine, with their mailboxes.
 ///
@@ -26,7 +15,6 @@ pub(crate) struct SessionId(u64);
 #[derive(Debug)]
 pub(crate) struct Router {
     online: RwLock<BTreeMap<UserName, Entry>>,
-    next: AtomicU64,
     page: usize,
 }
 
@@ -40,17 +28,23 @@ struct Entry {
 impl Router {
     /// A router that lists `page` names at a time, [`MAX_PAGE`] at most.
     pub(crate) fn new(page: usize) -> Self {
-        Self { online: RwLock::default(), next: AtomicU64::new(0), page: page.clamp(1, MAX_PAGE) }
+        Self { online: RwLock::default(), page: page.clamp(1, MAX_PAGE) }
     }
 
-    /// Puts a user online. An older session of the same user is told that it was replaced: the newest log-in wins.
-    pub(crate) fn register(&self, user: UserName, key: PublicKey, mailbox: Mailbox) -> SessionId {
-        let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
+    /// Puts a user online. An older session of the same user is told that it was replaced, and which chat the newer one
+    /// comes back with: the newest log-in wins.
+    pub(crate) fn register(
+        &self,
+        user: UserName,
+        id: SessionId,
+        key: PublicKey,
+        mailbox: Mailbox,
+        held: Option<ChatId>,
+    ) {
         let older = self.write().insert(user, Entry { id, key, mailbox });
         if let Some(older) = older {
-            older.mailbox.end(ServerError::Replaced);
+            older.mailbox.end(Order::Replaced { held });
         }
-        id
     }
 
     /// Takes a user offline, unless a newer session stands in the place of session `id`.
@@ -99,13 +93,13 @@ impl Router {
     /// Ends the session of `user` if it logged in with `key`.
     pub(crate) fn end(&self, user: &UserName, key: &PublicKey, reason: ServerError) {
         if let Some(entry) = self.read().get(user).filter(|entry| entry.key == *key) {
-            entry.mailbox.end(reason);
+            entry.mailbox.end(Order::End(reason));
         }
     }
 
     /// Ends all sessions.
     pub(crate) fn end_all(&self, reason: ServerError) {
-        self.read().values().for_each(|entry| entry.mailbox.end(reason));
+        self.read().values().for_each(|entry| entry.mailbox.end(Order::End(reason)));
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<UserName, Entry>> {
@@ -120,7 +114,7 @@ impl Router {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{ChatId, CloseReason};
+    use protocol::CloseReason;
 
     use super::*;
     use crate::{mailbox::mailbox, signal::SignalKind};
@@ -139,7 +133,7 @@ mod tests {
         let key = PublicKey::from_bytes([1; 32]);
         let (mailbox, _inbox) = mailbox(200, 1);
         for user in ["al", "albert", "alice", "alina", "bob", "carol"] {
-            router.register(name(user), key, mailbox.clone());
+            router.register(name(user), SessionId::new(0), key, mailbox.clone(), None);
         }
         let names = |prefix, after| {
             let list = router.list(&name("alice"), &page(prefix, after));
@@ -163,18 +157,19 @@ mod tests {
         let key = PublicKey::from_bytes([1; 32]);
         let (old, old_inbox) = mailbox(200, 1);
         let (new, mut new_inbox) = mailbox(200, 1);
-        let old_id = router.register(name("alice"), key, old);
-        router.register(name("alice"), key, new);
-        assert_eq!(old_inbox.reason_to_end(), Some(ServerError::Replaced));
+        let (old_id, new_id) = (SessionId::new(1), SessionId::new(2));
+        let chat = ChatId::from_bytes([0; 16]);
+        router.register(name("alice"), old_id, key, old, None);
+        router.register(name("alice"), new_id, key, new, Some(chat));
+        assert_eq!(old_inbox.order(), Some(Order::Replaced { held: Some(chat) }));
         router.unregister(&name("alice"), old_id);
-        let signal =
-            Signal { from: name("bob"), chat: ChatId::from_bytes([0; 16]), kind: SignalKind::Close(CloseReason::Left) };
+        let signal = Signal { from: name("bob"), session: old_id, chat, kind: SignalKind::Close(CloseReason::Left) };
         assert_eq!(router.send(&name("alice"), signal.clone()), Ok(()));
         assert!(new_inbox.try_receive().is_some());
         assert_eq!(router.send(&name("carol"), signal), Err(Undelivered::Absent));
         router.end(&name("alice"), &PublicKey::from_bytes([2; 32]), ServerError::Removed);
-        assert_eq!(new_inbox.reason_to_end(), None, "another key was meant");
+        assert_eq!(new_inbox.order(), None, "another key was meant");
         router.end(&name("alice"), &key, ServerError::Removed);
-        assert_eq!(new_inbox.reason_to_end(), Some(ServerError::Removed));
+        assert_eq!(new_inbox.order(), Some(Order::End(ServerError::Removed)));
     }
 }

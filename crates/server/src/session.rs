@@ -1,18 +1,19 @@
 //! One logged-in connection, as a machine: no socket, no clock, no directory, no router.
 
 mod commands;
+mod line;
 mod signals;
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{
-    ChatHeader, ChatId, Close, CloseReason, Code, List, Machine, Page, PublicKey, ServerError, ServerName, Timers,
-    ToClient, ToServer, UserName,
+    ChatHeader, ChatId, Close, CloseReason, Code, Held, List, Login, Machine, Page, PublicKey, ServerError, ServerName,
+    Timers, ToClient, ToServer, UserName,
 };
 use subtle::{Choice, ConstantTimeEq as _};
 
-use crate::signal::{Signal, SignalKind, Undelivered};
+use crate::signal::{SessionId, Signal, SignalKind, Undelivered};
 
 /// Something that happened to a session.
 #[derive(Clone, Debug)]
@@ -30,8 +31,15 @@ pub enum Input {
     Undelivered {
         /// The chat that it was about.
         chat: ChatId,
+        /// Whether it [is said again](SignalKind::is_repeated).
+        is_repeated: bool,
         /// Why.
         why: Undelivered,
+    },
+    /// A newer log-in of the same user takes the session's place, with the chat that its client has kept, if any.
+    Replaced {
+        /// That chat.
+        held: Option<ChatId>,
     },
     /// The server ends the session.
     End(ServerError),
@@ -48,8 +56,14 @@ pub enum Output {
     Send(Bytes),
     /// Ask the directory for this user's key, and come back with [`Input::Registered`].
     LookUp(UserName),
-    /// Put the session's user online, in place of any older session of the same user.
-    Register(UserName),
+    /// Put the session's user online, in place of any older session of the same user, which is to learn which chat
+    /// the client has kept.
+    Register {
+        /// The user.
+        user: UserName,
+        /// The chat.
+        held: Option<ChatId>,
+    },
     /// Ask the router who is online, and come back with [`Input::Listed`].
     List(Page),
     /// Give the session of user `to` this signal; if that cannot be done, come back with [`Input::Undelivered`].
@@ -76,10 +90,19 @@ pub struct Patience {
     pub request: Duration,
     /// From acceptance to `SessionEstablishment`.
     pub establishment: Duration,
+    /// From the break of a chat's line until both of its clients are there again.
+    pub grace: Duration,
 }
+
+/// Between two attempts at opening a line again.
+const PROBE: Duration = Duration::from_secs(1);
+/// Between two looks at whether the peer's session still has the chat. An end of it is told at once; this is for a word
+/// that got lost.
+const CHECK: Duration = Duration::from_secs(10);
 
 /// The session of one connection, from the end of the TLS handshake to the end of the connection.
 pub struct Session {
+    id: SessionId,
     key: PublicKey,
     server: ServerName,
     patience: Patience,
@@ -94,11 +117,14 @@ enum Timer {
     Idle,
     Request,
     Establishment,
+    Grace,
+    Probe,
+    Check,
 }
 
 enum Phase {
     AwaitingLogin,
-    LookingUp { user: UserName, since: Instant },
+    LookingUp { login: Login, since: Instant },
     Refusing,
     LoggedIn { user: UserName, state: State },
     Ended,
@@ -113,16 +139,34 @@ enum State {
     Ringing {
         peer: UserName,
         chat: ChatId,
+        session: SessionId,
     },
     /// Accepted; the caller's welcome is still to come.
     Establishing {
         peer: UserName,
         chat: ChatId,
+        session: SessionId,
         side: Side,
     },
     Chatting {
         peer: UserName,
         chat: ChatId,
+        line: Line,
+    },
+}
+
+/// The way between the two sessions of a chat. It is open at both ends or, for a moment, at one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// Frames pass, to and from this session of the peer's.
+    Open(SessionId),
+    /// Frames are dropped. Each side's client has to say where it stands before the line opens: it has then heard that
+    /// the line was broken, and what it sends comes after that.
+    Broken {
+        /// The counter that this side's client expects next, once it has said so.
+        expected: Option<u64>,
+        /// Whether the client has been told that the peer is away.
+        told: bool,
     },
 }
 
@@ -134,10 +178,10 @@ enum Side {
 
 impl Session {
     /// A session whose client has proved in the TLS handshake, ended at `now`, that it holds the private key of `key`.
-    pub fn new(key: PublicKey, server: ServerName, patience: Patience, now: Instant) -> Self {
+    pub fn new(id: SessionId, key: PublicKey, server: ServerName, patience: Patience, now: Instant) -> Self {
         let mut timers = Timers::default();
         timers.start_after(Timer::Login, now, patience.login);
-        Self { key, server, patience, timers, phase: Phase::AwaitingLogin }
+        Self { id, key, server, patience, timers, phase: Phase::AwaitingLogin }
     }
 
     /// The user, once logged in.
@@ -155,7 +199,7 @@ impl Machine for Session {
 
     fn handle(&mut self, input: Input, now: Instant, out: &mut Vec<Output>) {
         while let Some(timer) = self.timers.expired(now) {
-            self.expire(timer, out);
+            self.expire(timer, now, out);
         }
         match input {
             Input::Frame(frame) => self.frame(frame, now, out),
@@ -166,9 +210,10 @@ impl Machine for Session {
                 }
             }
             Input::Signal(signal) => self.signal(signal, now, out),
-            Input::Undelivered { chat, why } => self.undelivered(chat, why, out),
+            Input::Undelivered { chat, is_repeated, why } => self.undelivered(chat, is_repeated, why, now, out),
+            Input::Replaced { held } => self.replaced(held, out),
             Input::End(reason) => self.end(reason, out),
-            Input::Lost => self.leave(out),
+            Input::Lost => self.lose(out),
             Input::Tick => {}
         }
     }
@@ -185,10 +230,10 @@ impl Session {
             if frame.first() == Some(&(Code::Message as u8)) {
                 // The path of every message: the header's chat is looked at, the rest passed on as it came.
                 match (ChatHeader::chat_of(&frame), state) {
-                    (Ok(named), State::Chatting { peer, chat }) if named == *chat => {
-                        signal(out, user, peer, named, SignalKind::Message(frame));
+                    (Ok(named), State::Chatting { peer, chat, line: Line::Open(_) }) if named == *chat => {
+                        signal(out, (user, self.id), peer, named, SignalKind::Message(frame));
                     }
-                    // The chat ended while this was on its way.
+                    // The chat ended or its line broke while this was on its way.
                     (Ok(_), _) => {}
                     (Err(_), _) => self.end(ServerError::Protocol, out),
                 }
@@ -199,9 +244,9 @@ impl Session {
             // Nothing hurries a refusal: its time would tell how long the look-up took.
             (_, Phase::Ended | Phase::Refusing) => {}
             (Ok(frame), Phase::LoggedIn { .. }) => self.command(frame, now, out),
-            (Ok(ToServer::Login(user)), phase @ Phase::AwaitingLogin) => {
-                out.push(Output::LookUp(user.clone()));
-                *phase = Phase::LookingUp { user, since: now };
+            (Ok(ToServer::Login(login)), phase @ Phase::AwaitingLogin) => {
+                out.push(Output::LookUp(login.user.clone()));
+                *phase = Phase::LookingUp { login, since: now };
             }
             (Ok(ToServer::Exit), _) => self.leave(out),
             _ => self.end(ServerError::Protocol, out),
@@ -217,12 +262,17 @@ impl Session {
         let registered = registered.unwrap_or(PublicKey::from_bytes([0; 32]));
         let same = bool::from(is_known & registered.as_bytes().ct_eq(self.key.as_bytes()));
         match &self.phase {
-            Phase::LookingUp { user, .. } if same => {
+            Phase::LookingUp { login, .. } if same => {
+                let Login { user, held } = login.clone();
                 self.timers.stop(Timer::Login);
                 self.timers.start_after(Timer::Idle, now, self.patience.idle);
-                out.push(Output::Register(user.clone()));
+                let chat = held.as_ref().map(|held| held.resume.chat);
+                out.push(Output::Register { user: user.clone(), held: chat });
                 send(out, &ToClient::LoggedIn(self.server.clone()));
-                self.phase = Phase::LoggedIn { user: user.clone(), state: State::Free };
+                self.phase = Phase::LoggedIn { user, state: State::Free };
+                if let Some(held) = held {
+                    self.come_back(held, now, out);
+                }
             }
             Phase::LookingUp { since, .. } => {
                 self.timers.stop(Timer::Login);
@@ -234,11 +284,15 @@ impl Session {
         }
     }
 
-    fn expire(&mut self, timer: Timer, out: &mut Vec<Output>) {
+    fn expire(&mut self, timer: Timer, now: Instant, out: &mut Vec<Output>) {
         match timer {
             Timer::Login | Timer::Idle => self.end(ServerError::Idle, out),
             Timer::Refusal => self.end(ServerError::UnknownUser, out),
-            Timer::Request | Timer::Establishment => self.close_on_both_sides(CloseReason::Expired, out),
+            Timer::Request | Timer::Establishment | Timer::Grace => {
+                self.close_on_both_sides(CloseReason::Expired, out);
+            }
+            Timer::Probe => self.ask(now, out),
+            Timer::Check => self.check(now, out),
         }
     }
 
@@ -251,7 +305,7 @@ impl Session {
                 State::Calling { .. } => SignalKind::CallOff(reason),
                 _ => SignalKind::Close(reason),
             };
-            signal(out, user, peer, chat, kind);
+            signal(out, (user, self.id), peer, chat, kind);
             self.free();
         }
     }
@@ -266,18 +320,42 @@ impl Session {
     }
 
     fn free(&mut self) {
-        self.timers.stop(Timer::Request);
-        self.timers.stop(Timer::Establishment);
+        for timer in [Timer::Request, Timer::Establishment, Timer::Grace, Timer::Probe, Timer::Check] {
+            self.timers.stop(timer);
+        }
         if let Phase::LoggedIn { state, .. } = &mut self.phase {
             *state = State::Free;
         }
     }
 
-    /// Tells the client why, then leaves.
+    /// The client is gone, and may come back: a chat waits for that, a request does not.
+    fn lose(&mut self, out: &mut Vec<Output>) {
+        if let Phase::LoggedIn { user, state: State::Chatting { peer, chat, .. } } = &self.phase {
+            signal(out, (user, self.id), peer, *chat, SignalKind::Away);
+            self.free();
+        }
+        self.leave(out);
+    }
+
+    /// A newer session of the user has been put in this one's place. If it has the chat, it has the word about it.
+    fn replaced(&mut self, held: Option<ChatId>, out: &mut Vec<Output>) {
+        if matches!(&self.phase, Phase::LoggedIn { state: State::Chatting { chat, .. }, .. } if Some(*chat) == held) {
+            self.free();
+        }
+        self.end(ServerError::Replaced, out);
+    }
+
+    /// Tells the client why, then leaves; a chat ends with it only if the client cannot come back with it.
     fn end(&mut self, reason: ServerError, out: &mut Vec<Output>) {
-        if !matches!(self.phase, Phase::Ended) {
-            send(out, &ToClient::Error(reason));
-            self.leave(out);
+        if matches!(self.phase, Phase::Ended) {
+            return;
+        }
+        send(out, &ToClient::Error(reason));
+        match reason {
+            ServerError::ShuttingDown | ServerError::Idle | ServerError::Unavailable => self.lose(out),
+            ServerError::UnknownUser | ServerError::Replaced | ServerError::Removed | ServerError::Protocol => {
+                self.leave(out);
+            }
         }
     }
 
@@ -327,6 +405,12 @@ fn send(out: &mut Vec<Output>, frame: &ToClient) {
     }
 }
 
-fn signal(out: &mut Vec<Output>, from: &UserName, to: &UserName, chat: ChatId, kind: SignalKind) {
-    out.push(Output::Signal { to: to.clone(), signal: Signal { from: from.clone(), chat, kind } });
+fn signal(
+    out: &mut Vec<Output>,
+    (user, session): (&UserName, SessionId),
+    to: &UserName,
+    chat: ChatId,
+    kind: SignalKind,
+) {
+    out.push(Output::Signal { to: to.clone(), signal: Signal { from: user.clone(), session, chat, kind } });
 }

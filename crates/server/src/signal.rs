@@ -3,11 +3,24 @@
 use bytes::Bytes;
 use protocol::{ChatId, CloseReason, PublicKey, UserName};
 
+/// Tells sessions apart, also those that one user has one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(u64);
+
+impl SessionId {
+    /// An id that no other session has had since the server started.
+    pub const fn new(id: u64) -> Self {
+        Self(id)
+    }
+}
+
 /// What one session says to another, through the router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signal {
     /// The user of the session that says it.
     pub from: UserName,
+    /// The session that says it.
+    pub session: SessionId,
     /// The chat that it is about.
     pub chat: ChatId,
     /// What is said.
@@ -46,6 +59,21 @@ pub enum SignalKind {
     CallOff(CloseReason),
     /// The sender's side of the chat, or of the answer to a request, is over.
     Close(CloseReason),
+    /// The sender's connection is gone, and its client may come back with the chat.
+    Away,
+    /// The sender wants the line of the chat opened again: its client expects this counter next.
+    Ask(u64),
+    /// The line is open at the sender, who was asked; its client expects this counter next.
+    Answer(u64),
+    /// The sender has the chat, and wants to hear if the receiver does not.
+    Check,
+}
+
+impl SignalKind {
+    /// Whether it is said again if it is not heard, so that no harm is done when there is no room for it.
+    pub fn is_repeated(&self) -> bool {
+        matches!(self, Self::Ask(_) | Self::Check)
+    }
 }
 
 /// Why a signal was not put into a mailbox.

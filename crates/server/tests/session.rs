@@ -57,7 +57,7 @@ impl Test {
     /// The session of bob, logged in.
     fn bob() -> Self {
         let mut test = Self::new();
-        test.frame(&ToServer::Login(name("bob")));
+        test.frame(&ToServer::Login(name("bob").into()));
         assert_eq!(
             test.input(Input::Registered(Some(Some(KEY)))),
             [Output::Register(name("bob")), sent(&ToClient::LoggedIn("chat.example".parse().unwrap()))]
@@ -157,7 +157,7 @@ fn all_frames() -> Vec<ToServer> {
         message(CHAT),
         ToServer::SessionEstablishment(Establish { chat: CHAT, welcome: bytes }),
         ToServer::ChatClosed(Close { chat: CHAT, reason: CloseReason::Left }),
-        ToServer::Login(name("bob")),
+        ToServer::Login(name("bob").into()),
         ToServer::Ping,
     ]
 }
@@ -167,7 +167,7 @@ fn unknown_names_and_wrong_keys_get_the_same_answer_at_the_same_time() {
     let mut answers = Vec::new();
     for (registered, delay) in [(None, 0), (Some(OTHER_KEY), 0), (None, 200), (Some(OTHER_KEY), 200)] {
         let mut test = Test::new();
-        assert_eq!(test.frame(&ToServer::Login(name("bob"))), [Output::LookUp(name("bob"))]);
+        assert_eq!(test.frame(&ToServer::Login(name("bob").into())), [Output::LookUp(name("bob"))]);
         test.now += Duration::from_millis(delay);
         assert_eq!(test.input(Input::Registered(Some(registered))), [], "nothing is told before its time");
         answers.push(test.next_deadline());
@@ -191,7 +191,7 @@ fn nobody_has_the_key_of_an_unknown_user() {
         },
         test.now,
     );
-    test.frame(&ToServer::Login(name("bob")));
+    test.frame(&ToServer::Login(name("bob").into()));
     assert_eq!(test.input(Input::Registered(Some(None))), []);
     assert_eq!(test.next_deadline().1, ended(ServerError::UnknownUser));
 }
@@ -199,7 +199,7 @@ fn nobody_has_the_key_of_an_unknown_user() {
 #[test]
 fn a_directory_that_cannot_be_asked_lets_nobody_in() {
     let mut test = Test::new();
-    test.frame(&ToServer::Login(name("bob")));
+    test.frame(&ToServer::Login(name("bob").into()));
     assert_eq!(test.input(Input::Registered(None)), ended(ServerError::Unavailable));
 }
 
@@ -220,7 +220,7 @@ fn before_the_log_in_nothing_else_is_heard() {
             _ => assert_eq!(out, ended(ServerError::Protocol), "{frame:?}"),
         }
         let mut looking_up = Test::new();
-        looking_up.frame(&ToServer::Login(name("bob")));
+        looking_up.frame(&ToServer::Login(name("bob").into()));
         let out = looking_up.frame(&frame);
         match &frame {
             ToServer::Exit => assert_eq!(out, [Output::Disconnect]),

@@ -276,7 +276,7 @@ fn noise(rng: &mut ChaCha8Rng, most: usize) -> Vec<u8> {
 }
 
 async fn log_in(stream: &mut TlsStream<TcpStream>, name: &UserName) -> io::Result<()> {
-    let login = ToServer::Login(name.clone()).encode().unwrap();
+    let login = ToServer::Login(name.clone().into()).encode().unwrap();
     stream.write_all(&u16::try_from(login.len()).unwrap().to_be_bytes()).await?;
     stream.write_all(&login).await?;
     stream.flush().await

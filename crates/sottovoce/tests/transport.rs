@@ -108,7 +108,7 @@ fn groups_and_suites_cannot_be_negotiated_down() {
 fn who_speaks_another_protocol_is_not_heard() {
     let world = World::new();
     let alice = Holder::registered(&world, "alice");
-    let login = ToServer::Login("alice".parse().unwrap()).encode().unwrap();
+    let login = ToServer::Login("alice".parse::<UserName>().unwrap().into()).encode().unwrap();
     for protocols in [&[][..], &["http/1.1"], &["sottovoce/2", "sottovoce"]] {
         let mut config = ClientConfig::clone(&alice.tls);
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -145,7 +145,7 @@ fn only_the_holder_of_a_raw_ed25519_key_gets_in() {
     assert!(is_turned_away(Arc::new(keyless)));
     // The same by hand with the right key is heard, and refused for its name alone.
     let mut raw = Raw::connect(port, made_by_hand(&world, provider, &mine, None)).unwrap();
-    raw.say(&ToServer::Login(alice.name.clone()));
+    raw.say(&ToServer::Login(alice.name.clone().into()));
     assert_eq!(raw.hear_all(), [ToClient::Error(ServerError::UnknownUser)]);
     alice.log_in().exit();
 }
@@ -161,7 +161,7 @@ fn nothing_is_resumed_and_nothing_comes_early() {
         assert!(connection.early_data().is_none());
         drop(connection);
         let mut raw = Raw::connect(port_of(&world), config.clone()).unwrap();
-        raw.say(&ToServer::Login("nobody".parse().unwrap()));
+        raw.say(&ToServer::Login("nobody".parse::<UserName>().unwrap().into()));
         // All that the server ever sends has been read after this.
         assert_eq!(raw.hear_all(), [ToClient::Error(ServerError::UnknownUser)]);
         assert_eq!(raw.tls.conn.tls13_tickets_received(), 0);
@@ -368,7 +368,7 @@ fn a_refusal_tells_neither_by_its_bytes_nor_by_its_time_what_was_wrong() {
     let exit: &[u8] = &[0, 1, Code::Exit as u8];
     let attempt = &|who: &Holder, name: &str, after: &[u8]| {
         let mut raw = who.connect();
-        let login = ToServer::Login(name.parse().unwrap()).encode().unwrap();
+        let login = ToServer::Login(name.parse::<UserName>().unwrap().into()).encode().unwrap();
         let length = u16::try_from(login.len()).unwrap().to_be_bytes();
         let start = now();
         raw.write(&[&length, &login[..], after].concat());
@@ -515,8 +515,8 @@ fn each_frame_in_each_state_does_what_it_should() {
         ToServer::Exit,
         ToServer::Ping,
         ToServer::List(Page::default()),
-        ToServer::Login("alice".parse().unwrap()),
-        ToServer::Login("bob".parse().unwrap()),
+        ToServer::Login("alice".parse::<UserName>().unwrap().into()),
+        ToServer::Login("bob".parse::<UserName>().unwrap().into()),
     ];
     for peer in ["alice", "bob", "carol"] {
         frames.push(ToServer::RequestToTalk(Request { peer: peer.parse().unwrap(), chat: OTHER }));

@@ -19,7 +19,7 @@ impl Session {
             ToServer::RequestToTalk(Request { peer, chat }) => match state {
                 State::Free if peer == *user => send(out, &ToClient::UserNotFound(chat)),
                 State::Free => {
-                    signal(out, user, &peer, chat, SignalKind::Request { key: self.key });
+                    signal(out, (user, self.id), &peer, chat, SignalKind::Request { key: self.key });
                     self.timers.start_after(Timer::Request, now, self.patience.request);
                     *state = State::Calling { peer, chat };
                 }
@@ -29,34 +29,35 @@ impl Session {
                 _ => send(out, &ToClient::ChatClosed(Close { chat, reason: CloseReason::Busy })),
             },
             ToServer::Accept(accept) => {
-                if let State::Ringing { peer, chat } = state
+                if let State::Ringing { peer, chat, session } = state
                     && *chat == accept.chat
                 {
                     let kind = SignalKind::Accept { key: self.key, key_package: accept.key_package };
-                    signal(out, user, peer, *chat, kind);
+                    signal(out, (user, self.id), peer, *chat, kind);
                     self.timers.stop(Timer::Request);
                     self.timers.start_after(Timer::Establishment, now, self.patience.establishment);
-                    *state = State::Establishing { peer: peer.clone(), chat: *chat, side: Side::Accepter };
+                    let (peer, session) = (peer.clone(), *session);
+                    *state = State::Establishing { peer, chat: *chat, session, side: Side::Accepter };
                 }
             }
             ToServer::Refuse(refused) => {
-                if let State::Ringing { peer, chat } = state
+                if let State::Ringing { peer, chat, .. } = state
                     && *chat == refused
                 {
-                    signal(out, user, peer, refused, SignalKind::Refuse);
+                    signal(out, (user, self.id), peer, refused, SignalKind::Refuse);
                     self.timers.stop(Timer::Request);
                     *state = State::Free;
                 }
             }
             ToServer::SessionEstablishment(establish) => match state {
-                State::Establishing { peer, chat, side } if *chat == establish.chat => {
+                State::Establishing { peer, chat, session, side } if *chat == establish.chat => {
                     if *side == Side::Accepter {
                         return self.end(ServerError::Protocol, out);
                     }
                     let kind = SignalKind::Establish { key: self.key, welcome: establish.welcome };
-                    signal(out, user, peer, *chat, kind);
-                    self.timers.stop(Timer::Establishment);
-                    *state = State::Chatting { peer: peer.clone(), chat: *chat };
+                    signal(out, (user, self.id), peer, *chat, kind);
+                    let (peer, chat, session) = (peer.clone(), *chat, *session);
+                    self.open(peer, chat, session, now);
                 }
                 State::Chatting { chat, .. } if *chat == establish.chat => self.end(ServerError::Protocol, out),
                 _ => {}
@@ -71,6 +72,7 @@ impl Session {
                     self.end(ServerError::Protocol, out);
                 }
             },
+            ToServer::Resume(resume) => self.resume(resume, now, out),
             // Messages never get here; a second log-in is a mistake of the client's.
             ToServer::Message(_) | ToServer::Login(_) => self.end(ServerError::Protocol, out),
         }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use protocol::{Accepted, ChatId, Close, CloseReason, Established, Request, ToClient};
 
-use super::{Output, Phase, Session, Side, State, Timer, send, signal};
+use super::{Line, Output, Phase, Session, Side, State, Timer, send, signal};
 use crate::signal::{Signal, SignalKind, Undelivered};
 
 impl Session {
@@ -12,7 +12,7 @@ impl Session {
         let Phase::LoggedIn { user, state } = &mut self.phase else {
             return;
         };
-        let Signal { from, chat, kind } = from_peer;
+        let Signal { from, session, chat, kind } = from_peer;
         if let SignalKind::Request { .. } = kind {
             let yields = match state {
                 State::Free => true,
@@ -28,18 +28,27 @@ impl Session {
             if yields {
                 self.timers.start_after(Timer::Request, now, self.patience.request);
                 send(out, &ToClient::RequestToTalk(Request { peer: from.clone(), chat }));
-                *state = State::Ringing { peer: from, chat };
+                *state = State::Ringing { peer: from, chat, session };
             } else {
-                signal(out, user, &from, chat, SignalKind::Unavailable);
+                signal(out, (user, self.id), &from, chat, SignalKind::Unavailable);
             }
             return;
         }
         if !state.is_about(chat) || state.peer() != Some(&from) {
-            // The chat ended while this was on its way.
+            // The chat ended while this was on its way. Who waits for this side is told so; what a stranger makes up about
+            // a chat gets no further than here.
+            if matches!(kind, SignalKind::Ask(_) | SignalKind::Check) {
+                signal(out, (user, self.id), &from, chat, SignalKind::Close(CloseReason::Left));
+            }
             return;
         }
         match (kind, &*state) {
-            (SignalKind::Message(frame), State::Chatting { .. }) => out.push(Output::Send(frame)),
+            (SignalKind::Message(frame), State::Chatting { line: Line::Open(open), .. }) if *open == session => {
+                out.push(Output::Send(frame));
+            }
+            (SignalKind::Ask(theirs), _) => self.asked(session, theirs, now, out),
+            (SignalKind::Answer(theirs), _) => self.answered(session, theirs, now, out),
+            (SignalKind::Away, _) => self.peer_lost(session, now, out),
             (SignalKind::Unavailable, State::Calling { .. }) => {
                 self.free();
                 send(out, &ToClient::UserNotFound(chat));
@@ -51,12 +60,11 @@ impl Session {
             (SignalKind::Accept { key, key_package }, State::Calling { .. }) => {
                 self.timers.stop(Timer::Request);
                 self.timers.start_after(Timer::Establishment, now, self.patience.establishment);
-                *state = State::Establishing { peer: from, chat, side: Side::Caller };
+                *state = State::Establishing { peer: from, chat, session, side: Side::Caller };
                 send(out, &ToClient::Accept(Accepted { chat, key, key_package }));
             }
             (SignalKind::Establish { key, welcome }, State::Establishing { side: Side::Accepter, .. }) => {
-                self.timers.stop(Timer::Establishment);
-                *state = State::Chatting { peer: from, chat };
+                self.open(from, chat, session, now);
                 send(out, &ToClient::SessionEstablishment(Established { chat, key, welcome }));
             }
             // Whoever goes while being asked was not there to be found.
@@ -72,7 +80,14 @@ impl Session {
         }
     }
 
-    pub(super) fn undelivered(&mut self, chat: ChatId, why: Undelivered, out: &mut Vec<Output>) {
+    pub(super) fn undelivered(
+        &mut self,
+        chat: ChatId,
+        is_repeated: bool,
+        why: Undelivered,
+        now: Instant,
+        out: &mut Vec<Output>,
+    ) {
         let Phase::LoggedIn { state, .. } = &self.phase else {
             return;
         };
@@ -80,14 +95,17 @@ impl Session {
             return;
         }
         match (state, why) {
+            (State::Free, _) => {}
             (State::Calling { .. }, _) => {
                 self.free();
                 send(out, &ToClient::UserNotFound(chat));
             }
-            (_, Undelivered::Absent) => {
+            (State::Ringing { .. } | State::Establishing { .. }, Undelivered::Absent) => {
                 self.free();
                 send(out, &ToClient::ChatClosed(Close { chat, reason: CloseReason::Left }));
             }
+            (State::Chatting { .. }, Undelivered::Absent) => self.peer_absent(now, out),
+            (_, Undelivered::Full) if is_repeated => {}
             (_, Undelivered::Full) => self.close_on_both_sides(CloseReason::Overrun, out),
         }
     }

@@ -60,7 +60,7 @@ impl Holder {
     /// A connection that is logged in.
     pub(crate) fn log_in(&self) -> Raw {
         let mut raw = self.connect();
-        raw.say(&ToServer::Login(self.name.clone()));
+        raw.say(&ToServer::Login(self.name.clone().into()));
         assert_eq!(raw.hear(), Some(ToClient::LoggedIn("localhost".parse().unwrap())));
         raw
     }
