@@ -5,11 +5,15 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use e2e::{Member, Opened, Rng};
 use protocol::{
-    ChatHeader, ChatId, Content, Message, Text, ToServer,
+    ChatHeader, ChatId, Content, Held, Message, Resume, Text, ToServer,
     limits::{MAX_COUNTER, RENEW_AFTER_MESSAGES},
 };
 
 use crate::stream::{AckedUnsent, Counted, Incoming, Outgoing, Place};
+
+/// Times that frames may be missing, without any having come in between, before the chat ends: what the server loses by
+/// mistake comes when it is sent again.
+const MAX_RESYNCS: u32 = 3;
 
 /// A chat between this client and one peer.
 pub(crate) struct Conversation {
@@ -19,11 +23,37 @@ pub(crate) struct Conversation {
     outgoing: Outgoing,
     incoming: Incoming,
     waiting: VecDeque<Text>,
+    line: Line,
+    /// Times that the line was broken because something was missing, since something came.
+    resyncs: u32,
+    /// Whether the goodbye is among the frames that are sent. Nothing counted comes after it.
+    said_goodbye: bool,
     /// Whether the next renewal is this side's: whoever did not commit last commits next, so two commits never meet.
     turn: bool,
     messages_since_renewal: u64,
     /// Whether the user was told that messages have waited for long.
     pub(crate) said_behind: bool,
+    /// Whether the user was told that the peer is away.
+    pub(crate) said_away: bool,
+}
+
+/// The way to the peer's client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Open,
+    /// This side's connection is gone, or the peer's, or something was missing. Nothing is sealed, for nobody knows when
+    /// it would arrive; and nothing is sent until it is known from where.
+    Broken,
+}
+
+/// What a frame of the peer's is.
+pub(crate) enum Came {
+    /// One that has been here before. It was not opened, so nothing in it is known to be true.
+    Again,
+    /// Not the next: frames before it are missing. It was not opened either.
+    Early,
+    /// The next, opened.
+    Next(Arrival),
 }
 
 /// What a frame of the peer's brought.
@@ -50,7 +80,7 @@ pub(crate) enum Arrived {
 pub(crate) enum Fault {
     #[error("a frame of the chat did not open as it has to ({0}), so it may have been tampered with on its way")]
     Seal(#[from] e2e::Error),
-    #[error("the server left out a part of what your peer sent")]
+    #[error("the server leaves out a part of what your peer sent, also when it is sent again")]
     Gap,
     #[error("your peer's client confirmed what was never sent")]
     Acked,
@@ -72,11 +102,48 @@ impl Conversation {
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
             waiting: VecDeque::new(),
+            line: Line::Open,
+            resyncs: 0,
+            said_goodbye: false,
             // Creating the group was the caller's commit.
             turn: !caller,
             messages_since_renewal: 0,
             said_behind: false,
+            said_away: false,
         }
+    }
+
+    /// What this side says of the chat when it comes back.
+    pub(crate) fn held(&self) -> Held {
+        Held { peer: self.peer.user.clone(), resume: self.resume() }
+    }
+
+    /// Where this side stands.
+    pub(crate) fn resume(&self) -> Resume {
+        Resume { chat: self.chat, expected: self.incoming.expected() }
+    }
+
+    /// Whether frames pass.
+    pub(crate) fn is_open(&self) -> bool {
+        self.line == Line::Open
+    }
+
+    /// Frames pass no more.
+    pub(crate) fn breaks(&mut self) {
+        self.line = Line::Broken;
+    }
+
+    /// Frames that were expected are missing: breaks the line, so that they are sent again.
+    pub(crate) fn miss(&mut self) -> Result<(), Fault> {
+        self.line = Line::Broken;
+        self.resyncs = self.resyncs.saturating_add(1);
+        if self.resyncs > MAX_RESYNCS { Err(Fault::Gap) } else { Ok(()) }
+    }
+
+    /// Frames pass again. Gives those that are to be sent again to a peer that expects `expected`.
+    pub(crate) fn opens(&mut self, expected: u64) -> impl Iterator<Item = &Bytes> {
+        self.line = Line::Open;
+        self.outgoing.again_from(expected)
     }
 
     /// Lines up a message; [`Self::next_text`] sends it when the window has room.
@@ -109,6 +176,16 @@ impl Conversation {
         self.turn
     }
 
+    /// Whether this side has said goodbye.
+    pub(crate) fn said_goodbye(&self) -> bool {
+        self.said_goodbye
+    }
+
+    /// Whether all that this side said, a goodbye with it, is with the peer's client.
+    pub(crate) fn is_all_delivered(&self) -> bool {
+        self.waiting.is_empty() && self.outgoing.is_confirmed()
+    }
+
     /// Whether this side should renew now.
     pub(crate) fn is_renewal_due(&self) -> bool {
         self.turn && self.messages_since_renewal >= RENEW_AFTER_MESSAGES
@@ -119,9 +196,10 @@ impl Conversation {
         self.messages_since_renewal = RENEW_AFTER_MESSAGES;
     }
 
-    /// Seals the next waiting message, if there is one and the window has room: its counter and its frame.
+    /// Seals the next waiting message, if there is one, the line is open and the window has room: its counter and its
+    /// frame.
     pub(crate) fn next_text(&mut self, rng: Rng<'_>) -> Result<Option<(u64, Bytes)>, Fault> {
-        if !self.outgoing.has_room() {
+        if !self.may_send() {
             return Ok(None);
         }
         let Some(text) = self.waiting.pop_front() else {
@@ -133,9 +211,9 @@ impl Conversation {
         Ok(Some((header.counter, self.counted(header, sealed, Counted::Text)?)))
     }
 
-    /// Renews this side's keys (RFC 9420 section 12.4), if the window has room.
+    /// Renews this side's keys (RFC 9420 section 12.4), if the line is open and the window has room.
     pub(crate) fn renew(&mut self, rng: Rng<'_>) -> Result<Option<Bytes>, Fault> {
-        if !self.outgoing.has_room() {
+        if !self.may_send() {
             return Ok(None);
         }
         let header = self.header()?;
@@ -148,6 +226,7 @@ impl Conversation {
     pub(crate) fn goodbye(&mut self, rng: Rng<'_>) -> Result<Bytes, Fault> {
         let header = self.header()?;
         let sealed = self.group.seal(&header, &Content::Goodbye, rng)?;
+        self.said_goodbye = true;
         self.counted(header, sealed, Counted::Control)
     }
 
@@ -158,38 +237,46 @@ impl Conversation {
         self.frame(header, sealed)
     }
 
-    /// Opens a frame that came for this chat; `None` if it is one that has been here before, of which nothing is known
-    /// to be true.
-    pub(crate) fn open(&mut self, message: &Message, rng: Rng<'_>) -> Result<Option<Arrival>, Fault> {
+    /// Opens a frame that came for this chat, if it is the next.
+    pub(crate) fn open(&mut self, message: &Message, rng: Rng<'_>) -> Result<Came, Fault> {
         let Message { header, sealed } = message;
         match self.incoming.place(header.counter) {
-            // Sent again; MLS never sees it.
-            Place::Past => return Ok(None),
-            Place::Gap => return Err(Fault::Gap),
+            // MLS sees neither.
+            Place::Past => return Ok(Came::Again),
+            Place::Gap => return Ok(Came::Early),
             Place::Expected => {}
         }
         let content = match self.group.open(header, sealed, rng)? {
             Opened::Content(Content::Receipt) => Arrived::Nothing,
             Opened::Content(Content::Text(text)) => {
-                self.incoming.received();
+                self.received();
                 self.messages_since_renewal = self.messages_since_renewal.saturating_add(1);
                 Arrived::Text { text, counter: header.counter }
             }
             Opened::Content(Content::Goodbye) => {
-                self.incoming.received();
+                self.received();
                 Arrived::Goodbye
             }
             Opened::Renewed => {
                 if self.turn {
                     return Err(Fault::OutOfTurn);
                 }
-                self.incoming.received();
+                self.received();
                 self.renewed(true);
                 Arrived::Renewed
             }
         };
         let delivered = self.outgoing.acked(header.ack).map_err(|AckedUnsent| Fault::Acked)?;
-        Ok(Some(Arrival { content, delivered }))
+        Ok(Came::Next(Arrival { content, delivered }))
+    }
+
+    fn may_send(&self) -> bool {
+        self.is_open() && self.outgoing.has_room() && !self.said_goodbye
+    }
+
+    fn received(&mut self) {
+        self.incoming.received();
+        self.resyncs = 0;
     }
 
     fn renewed(&mut self, turn: bool) {
@@ -205,7 +292,7 @@ impl Conversation {
 
     fn counted(&mut self, header: ChatHeader, sealed: Bytes, counted: Counted) -> Result<Bytes, Fault> {
         let frame = self.frame(header, sealed)?;
-        self.outgoing.sent(counted, frame.len());
+        self.outgoing.sent(counted, frame.clone());
         Ok(frame)
     }
 

@@ -3,6 +3,7 @@
 mod commands;
 mod connection;
 mod frames;
+mod line;
 mod pins;
 mod talking;
 
@@ -29,10 +30,12 @@ const SET_UP: Duration = Duration::from_secs(20);
 const RECEIPT: Duration = Duration::from_millis(20);
 /// Between renewals.
 const RENEWAL: Duration = Duration::from_secs(protocol::limits::RENEW_AFTER_SECONDS);
-/// For the delivery of what was said, before one leaves.
+/// For the delivery of what was said and of the goodbye, before one leaves.
 const DRAIN: Duration = Duration::from_secs(5);
 /// From a full window to the word that the peer is behind.
 const BEHIND: Duration = Duration::from_secs(2);
+/// Late for a timer by so much, a client was held up, or its computer slept: it has heard nothing meanwhile.
+const OVERSLEPT: Duration = Duration::from_secs(2);
 /// Messages that may wait for room in the window, and commands for the log-in, before no more are taken in.
 const MAX_WAITING: usize = 256;
 
@@ -106,9 +109,9 @@ pub struct Client {
     /// As whom the user was told to be logged in, and to which server, until told of the log-off. A lost connection
     /// alone does not end that; there is one of these whenever the phase is [`Phase::Online`].
     own: Option<Own>,
-    /// The chat or the request. [`State::Free`] unless the phase is [`Phase::Online`].
+    /// The chat or the request. A chat outlives the connection; nothing else does (B3).
     state: State,
-    /// Set once the user wants to go. `None` unless the phase is [`Phase::Online`].
+    /// Set once the user wants to go and was online or in a chat.
     leaving: Option<Leaving>,
     attempts: Attempts,
     /// What the user wanted before the log-in was through, as a pipe does.
@@ -218,12 +221,12 @@ impl Client {
     /// so that nothing is lost and memory stays bounded.
     pub fn is_ready(&self) -> bool {
         match (&self.phase, &self.state) {
+            (_, State::Chatting(conversation)) => conversation.waiting().max(self.early.len()) < MAX_WAITING,
             // Nobody knows how long it takes, so each command is answered at once.
             _ if self.is_reconnecting() => true,
             // Before the log-in there is nobody to tell; a pipe may have all of its lines there by then.
             (Phase::Idle | Phase::Connecting { .. } | Phase::LoggingIn { .. }, _) => false,
-            (Phase::Online, State::Chatting(conversation)) => conversation.waiting() < MAX_WAITING,
-            (Phase::Waiting | Phase::Online | Phase::Ended, _) => true,
+            (Phase::Waiting | Phase::Online | Phase::Ended, _) => self.early.len() < MAX_WAITING,
         }
     }
 }
@@ -233,6 +236,9 @@ impl Machine for Client {
     type Output = Output;
 
     fn handle(&mut self, input: Input, now: Instant, out: &mut Vec<Output>) {
+        if self.deadline().is_some_and(|due| now.saturating_duration_since(due) >= OVERSLEPT) {
+            self.overslept(now, out);
+        }
         while let Some(timer) = self.timers.expired(now) {
             self.expire(timer, now, out);
         }
@@ -270,7 +276,7 @@ impl Client {
             Timer::SetUp => self.end_chat(Ending::Lost, Some(CloseReason::Failed), out),
             Timer::Receipt => self.receipt(out),
             Timer::Renewal => self.renew(now, out),
-            Timer::Drain => self.say_goodbye(out),
+            Timer::Drain => self.go(now, out),
             Timer::Behind => self.behind(out),
         }
     }
@@ -285,6 +291,14 @@ impl State {
             | Self::AwaitingWelcome { chat, .. }
             | Self::CheckingPin { chat, .. } => Some(*chat),
             Self::Confirming { conversation, .. } | Self::Chatting(conversation) => Some(conversation.chat),
+        }
+    }
+
+    /// The chat, if the two clients share one, or do as far as this one knows.
+    fn conversation(&mut self) -> Option<&mut Conversation> {
+        match self {
+            Self::Confirming { conversation, .. } | Self::Chatting(conversation) => Some(conversation),
+            _ => None,
         }
     }
 

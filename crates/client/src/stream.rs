@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use protocol::limits::{MAX_COUNTER, WINDOW_BYTES, WINDOW_FRAMES};
 
 /// What kind of counted frame was sent.
@@ -17,7 +18,8 @@ pub(crate) enum Counted {
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     next: u64,
-    in_flight: VecDeque<(Counted, usize)>,
+    /// The frames that are not acknowledged, as they were sent: after a break they are sent again, byte for byte.
+    in_flight: VecDeque<(Counted, Bytes)>,
     bytes: usize,
 }
 
@@ -36,10 +38,10 @@ impl Outgoing {
         self.in_flight.len() < WINDOW_FRAMES && self.bytes < WINDOW_BYTES
     }
 
-    /// Notes that the frame with counter [`Self::next`] was sent, with this many bytes.
-    pub(crate) fn sent(&mut self, counted: Counted, bytes: usize) {
-        self.in_flight.push_back((counted, bytes));
-        self.bytes = self.bytes.saturating_add(bytes);
+    /// Keeps the frame with counter [`Self::next`], which is sent.
+    pub(crate) fn sent(&mut self, counted: Counted, frame: Bytes) {
+        self.bytes = self.bytes.saturating_add(frame.len());
+        self.in_flight.push_back((counted, frame));
         self.next = self.next.saturating_add(1);
     }
 
@@ -51,10 +53,10 @@ impl Outgoing {
         let mut delivered = None;
         while self.unacked_from() < ack {
             let counter = self.unacked_from();
-            let Some((counted, bytes)) = self.in_flight.pop_front() else {
+            let Some((counted, frame)) = self.in_flight.pop_front() else {
                 break;
             };
-            self.bytes = self.bytes.saturating_sub(bytes);
+            self.bytes = self.bytes.saturating_sub(frame.len());
             if counted == Counted::Text {
                 delivered = Some(counter);
             }
@@ -65,6 +67,18 @@ impl Outgoing {
     /// Messages that were sent and are not confirmed.
     pub(crate) fn unconfirmed(&self) -> u64 {
         self.in_flight.iter().map(|(counted, _)| u64::from(*counted == Counted::Text)).sum()
+    }
+
+    /// Whether all that was sent is confirmed.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// The frames that are kept, from counter `expected` on. Somebody says that the peer has those before, and nobody
+    /// vouches for it, so they stay.
+    pub(crate) fn again_from(&self, expected: u64) -> impl Iterator<Item = &Bytes> {
+        let skipped = usize::try_from(expected.saturating_sub(self.unacked_from())).unwrap_or(usize::MAX);
+        self.in_flight.iter().skip(skipped).map(|(_, frame)| frame)
     }
 
     fn unacked_from(&self) -> u64 {
@@ -128,10 +142,14 @@ mod tests {
 
     use super::*;
 
+    fn frame(length: usize) -> Bytes {
+        vec![0; length].into()
+    }
+
     #[test]
     fn an_ack_of_what_was_never_sent_is_refused() {
         let mut outgoing = Outgoing::default();
-        outgoing.sent(Counted::Text, 300);
+        outgoing.sent(Counted::Text, frame(300));
         assert_eq!(outgoing.acked(2), Err(AckedUnsent));
         assert_eq!(outgoing.acked(1), Ok(Some(0)));
         assert_eq!(outgoing.acked(0), Ok(None), "an old ack changes nothing");
@@ -142,12 +160,12 @@ mod tests {
     fn the_window_is_bounded_in_frames_and_in_bytes() {
         let mut outgoing = Outgoing::default();
         while outgoing.has_room() {
-            outgoing.sent(Counted::Text, 300);
+            outgoing.sent(Counted::Text, frame(300));
         }
         assert_eq!(outgoing.in_flight.len(), WINDOW_FRAMES);
         let mut outgoing = Outgoing::default();
         while outgoing.has_room() {
-            outgoing.sent(Counted::Text, 17_000);
+            outgoing.sent(Counted::Text, frame(17_000));
         }
         assert_eq!(outgoing.in_flight.len(), WINDOW_BYTES.div_ceil(17_000));
     }
@@ -155,12 +173,15 @@ mod tests {
     proptest! {
         /// Against a model that keeps all that was ever sent.
         #[test]
-        fn deliveries_are_those_of_the_model(steps in prop::collection::vec((any::<bool>(), any::<bool>(), 0u64..40), 0..200)) {
+        fn deliveries_and_what_is_kept_are_those_of_the_model(
+            steps in prop::collection::vec((any::<bool>(), any::<bool>(), 0u64..40), 0..200),
+        ) {
             let (mut outgoing, mut model, mut acked) = (Outgoing::default(), Vec::new(), 0u64);
             for (send, text, ack) in steps {
                 if send {
                     prop_assert_eq!(outgoing.next(), Some(model.len() as u64));
-                    outgoing.sent(if text { Counted::Text } else { Counted::Control }, 1);
+                    let frame = Bytes::copy_from_slice(&model.len().to_be_bytes());
+                    outgoing.sent(if text { Counted::Text } else { Counted::Control }, frame);
                     model.push(text);
                 } else if ack as usize > model.len() {
                     prop_assert_eq!(outgoing.acked(ack), Err(AckedUnsent));
@@ -171,6 +192,11 @@ mod tests {
                 }
                 let left = model[acked as usize..].iter().filter(|text| **text).count();
                 prop_assert_eq!(outgoing.unconfirmed(), left as u64);
+                prop_assert_eq!(outgoing.is_confirmed(), acked as usize == model.len());
+                let again: Vec<_> = outgoing.again_from(ack).map(|frame| frame.to_vec()).collect();
+                let kept: Vec<_> =
+                    (ack.max(acked) as usize..model.len()).map(|n| n.to_be_bytes().to_vec()).collect();
+                prop_assert_eq!(again, kept);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{
-    ChatHeader, ChatId, Close, CloseReason, Code, Held, List, Login, Machine, Page, PublicKey, ServerError, ServerName,
+    ChatHeader, ChatId, Close, CloseReason, Code, List, Login, Machine, Page, PublicKey, ServerError, ServerName,
     Timers, ToClient, ToServer, UserName,
 };
 use subtle::{Choice, ConstantTimeEq as _};

@@ -5,11 +5,17 @@ use std::time::Instant;
 use e2e::Invitation;
 use protocol::{Accept, ChatId, Close, CloseReason, Request, Text, ToServer, UserName};
 
-use super::{Client, DRAIN, Leaving, Output, Phase, SET_UP, State, Timer, error, send};
-use crate::{Command, Ending, ErrorCode, Event, RequestEnding};
+use super::{Client, DRAIN, Leaving, Output, Phase, SET_UP, State, Timer, error, error_about, send};
+use crate::{Command, Ending, ErrorCode, Event, Failure, RequestEnding};
 
 impl Client {
     pub(super) fn command(&mut self, command: Command, now: Instant, out: &mut Vec<Output>) {
+        if self.leaving == Some(Leaving::ToComeBack)
+            && !matches!(command, Command::Exit | Command::Leave | Command::Help | Command::Say(_))
+        {
+            // For when the user is back; a pipe has it there at once.
+            return self.early.push_back(command);
+        }
         match (&self.phase, command) {
             (Phase::Ended, _) | (_, Command::Help) => {}
             (Phase::Online, Command::List(page)) => {
@@ -24,7 +30,7 @@ impl Client {
             (Phase::Online, Command::Exit) => self.leave(Leaving::ForGood, now, out),
             (Phase::Online, Command::Verify(number)) => self.verify(number.as_deref(), out),
             (Phase::Online, Command::Forget(peer)) => self.forget(peer, out),
-            (_, command) if self.is_reconnecting() => self.command_without_connection(&command, out),
+            (_, command) if self.is_reconnecting() => self.command_without_connection(command, now, out),
             // Nothing was begun, or it is said for the second time.
             (_, Command::Exit) if self.early.is_empty() || self.early.contains(&Command::Exit) => self.give_up(out),
             (_, command) => self.early.push_back(command),
@@ -32,12 +38,16 @@ impl Client {
     }
 
     /// What cannot be done now is refused, not kept: nobody knows when it could be done, nor whether it is still wanted
-    /// then.
-    fn command_without_connection(&mut self, command: &Command, out: &mut Vec<Output>) {
+    /// then. A chat goes on.
+    fn command_without_connection(&mut self, command: Command, now: Instant, out: &mut Vec<Output>) {
+        let is_in_chat = matches!(self.state, State::Chatting(_));
         match command {
+            Command::Exit if self.state.conversation().is_some() => self.leave(Leaving::ForGood, now, out),
             Command::Exit => self.give_up(out),
-            // There is no chat to leave, and one comes back as it is.
+            Command::Leave if self.state.conversation().is_some() => self.leave(Leaving::ToComeBack, now, out),
+            // There is no chat to leave.
             Command::Leave | Command::Help => {}
+            Command::Say(text) if is_in_chat => self.say(text, now, out),
             Command::Say(_) => error(
                 out,
                 ErrorCode::NotInChat,
@@ -120,10 +130,11 @@ impl Client {
 
     fn say(&mut self, text: Text, now: Instant, out: &mut Vec<Output>) {
         match &mut self.state {
-            State::Chatting(conversation) => {
+            State::Chatting(conversation) if self.leaving.is_none() => {
                 conversation.say(text);
                 self.pump(now, out);
             }
+            State::Chatting(_) => error(out, ErrorCode::NotInChat, "that was not sent: you are leaving the chat"),
             State::Ringing { peer, .. } => {
                 let message = format!("that was not sent: {peer} asks to talk; answer with --y or --n");
                 error(out, ErrorCode::NotInChat, message);
@@ -136,28 +147,51 @@ impl Client {
         }
     }
 
-    /// Says goodbye once what was said is delivered, or time is up; at once when asked a second time.
+    /// Says goodbye, and goes once that and all before it is delivered, or time is up; at once when asked a second time.
     fn leave(&mut self, how: Leaving, now: Instant, out: &mut Vec<Output>) {
         if self.leaving.replace(how).is_some() {
-            return self.say_goodbye(out);
+            return self.go(now, out);
         }
         self.timers.start_after(Timer::Drain, now, DRAIN);
         self.pump(now, out);
     }
 
     /// Goes, whatever is still undelivered.
-    pub(super) fn say_goodbye(&mut self, out: &mut Vec<Output>) {
-        if let (Phase::Online, State::Chatting(conversation)) = (&self.phase, &mut self.state) {
+    pub(super) fn go(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let is_online = matches!(self.phase, Phase::Online);
+        if let State::Chatting(conversation) = &mut self.state
+            && is_online
+            && conversation.is_open()
+            && !conversation.said_goodbye()
+        {
             match conversation.goodbye(&mut *self.rng) {
-                Ok(frame) => {
-                    out.push(Output::Send(frame));
-                    self.end_chat(Ending::Goodbye, None, out);
-                }
+                Ok(frame) => out.push(Output::Send(frame)),
                 Err(fault) => self.fault(&fault, out),
             }
-        } else {
-            self.end_chat(Ending::Lost, None, out);
         }
-        self.log_off(out);
+        let mut ending = Ending::Lost;
+        if let State::Chatting(conversation) = &self.state {
+            if conversation.said_goodbye() {
+                ending = Ending::Goodbye;
+            } else {
+                let peer = &conversation.peer.user;
+                let who = if is_online { peer.as_str() } else { "the server" };
+                let message = format!(
+                    "{who} could not be reached, so your goodbye was not sent; {peer} will see that the chat was lost"
+                );
+                error_about(out, peer, Failure::new(ErrorCode::Unreachable, message));
+            }
+        }
+        self.end_chat(ending, None, out);
+        match self.leaving {
+            _ if is_online => self.log_off(out),
+            Some(Leaving::ForGood) => self.give_up(out),
+            // It is on its way back already.
+            Some(Leaving::ToComeBack) | None => {
+                self.leaving = None;
+                self.timers.stop(Timer::Drain);
+                self.do_what_waited(now, out);
+            }
+        }
     }
 }

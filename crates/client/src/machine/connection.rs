@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use e2e::{Own, Rng};
-use protocol::{ServerName, ToServer};
+use protocol::{Login, ServerName, ToServer};
 
-use super::{Client, Leaving, Output, Phase, Timer, send};
+use super::{Client, Leaving, Output, Phase, State, Timer, send};
 use crate::{Ending, ErrorCode, Event, Failure};
 
 /// For the server's answer to a log-in.
@@ -17,14 +17,14 @@ const SILENT: Duration = Duration::from_secs(2);
 /// From a ping to any frame of the server's, without which the connection counts as dead.
 const DEAD: Duration = Duration::from_secs(8);
 /// From the first attempt that failed to the next; each further wait is twice as long as the one before.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(100);
 /// The longest of these waits. All are shortened or lengthened by up to a quarter at random.
-const MAX_RETRY: Duration = Duration::from_secs(30);
+const MAX_RETRY: Duration = Duration::from_secs(10);
 /// After the word that the server stops, at least and at most: not all of its clients may come at once when it is back.
 const RESTART_AT_LEAST: Duration = Duration::from_millis(500);
 const RESTART_AT_MOST: Duration = Duration::from_secs(3);
 /// Online, until attempts that failed no longer count: a server that lets in and drops at once is not hammered.
-const STABLE: Duration = Duration::from_secs(10);
+const STABLE: Duration = Duration::from_millis(500);
 
 /// What a connection is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,8 @@ impl Client {
         }
         self.phase = Phase::LoggingIn { purpose, negotiated, claimed: None };
         self.timers.start_after(Timer::LogIn, now, LOG_IN);
-        send(out, &ToServer::Login(self.user.clone()));
+        let held = self.state.conversation().map(|conversation| conversation.held());
+        send(out, &ToServer::Login(Login { user: self.user.clone(), held }));
     }
 
     pub(super) fn not_connected(&mut self, failure: Failure, now: Instant, out: &mut Vec<Output>) {
@@ -184,8 +185,8 @@ impl Client {
             Phase::Connecting { purpose: Purpose::LogIn } | Phase::LoggingIn { purpose: Purpose::LogIn, .. } => {
                 return self.fail(why, out);
             }
-            // It was to end anyway, to come back or not.
-            Phase::Online if self.leaving.is_some() => {
+            // It was to end anyway, to come back or not; but a goodbye is worth another connection.
+            Phase::Online if self.leaving.is_some() && !matches!(self.state, State::Chatting(_)) => {
                 self.end_chat(Ending::Lost, None, out);
                 return self.log_off(out);
             }
@@ -199,10 +200,11 @@ impl Client {
                 self.attempts.failed = self.attempts.failed.max(1);
             }
         }
-        self.end_chat(Ending::Lost, None, out);
-        self.timers.stop_all();
-        self.said_silent = false;
-        self.lists_asked.clear();
+        match self.state.conversation() {
+            Some(conversation) => conversation.breaks(),
+            None => self.end_chat(Ending::Lost, None, out),
+        }
+        self.stop_what_needs_a_connection();
         let wait = self.attempts.next(first_wait, &mut *self.rng);
         let in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         out.extend([Output::Abandon, Output::Event(Event::Reconnecting { in_ms })]);
@@ -216,7 +218,27 @@ impl Client {
         self.do_what_waited(now, out);
     }
 
-    fn do_what_waited(&mut self, now: Instant, out: &mut Vec<Output>) {
+    /// What is about the chat goes on: its set-up does not take for ever, a renewal becomes due, a leave comes to its end.
+    fn stop_what_needs_a_connection(&mut self) {
+        for timer in
+            [Timer::LogIn, Timer::Stable, Timer::Ping, Timer::Silent, Timer::Dead, Timer::Receipt, Timer::Behind]
+        {
+            self.timers.stop(timer);
+        }
+        self.said_silent = false;
+        self.lists_asked.clear();
+    }
+
+    /// Nobody looked at the connection for a while. Whether the server is still there is asked before it is judged.
+    pub(super) fn overslept(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if matches!(self.phase, Phase::Online) {
+            self.timers.stop(Timer::Silent);
+            self.timers.stop(Timer::Dead);
+            self.ping(now, out);
+        }
+    }
+
+    pub(super) fn do_what_waited(&mut self, now: Instant, out: &mut Vec<Output>) {
         for command in std::mem::take(&mut self.early) {
             self.command(command, now, out);
         }

@@ -48,7 +48,7 @@ impl Client {
                     return self.fail(Failure::new(ErrorCode::Protocol, message), out);
                 }
                 out.push(Output::Event(users(list, &self.user)));
-                self.go_if_leaving(out);
+                self.go_if_leaving(now, out);
             }
             ToClient::RequestToTalk(request) => self.requested(request, now, out),
             ToClient::Accept(accepted) => self.accepted(accepted, now, out),
@@ -64,7 +64,9 @@ impl Client {
             }
             ToClient::SessionEstablishment(established) => self.established(established, out),
             ToClient::Message(message) => self.message(&message, now, out),
-            ToClient::ChatClosed(close) => self.closed(close, out),
+            ToClient::ChatClosed(close) => self.closed(close, now, out),
+            ToClient::PeerAway(chat) => self.peer_away(chat, out),
+            ToClient::Resume(resume) => self.resumed(resume, now, out),
             ToClient::Pong => {}
             ToClient::LoggedIn(_) | ToClient::Error(_) => {
                 let message = "the server answers a log-in that was over";
@@ -139,7 +141,7 @@ impl Client {
         }
     }
 
-    fn closed(&mut self, Close { chat, reason }: Close, out: &mut Vec<Output>) {
+    fn closed(&mut self, Close { chat, reason }: Close, now: Instant, out: &mut Vec<Output>) {
         if self.state.chat() != Some(chat) {
             // It was over here already.
             return;
@@ -161,7 +163,7 @@ impl Client {
                     _ => Ending::Lost,
                 };
                 self.end_chat(ending, None, out);
-                self.go_if_leaving(out);
+                self.go_if_leaving(now, out);
             }
         }
     }

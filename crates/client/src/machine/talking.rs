@@ -9,7 +9,7 @@ use protocol::{ChatId, Close, CloseReason, Message, ToServer};
 use super::{BEHIND, Client, Output, Phase, RECEIPT, RENEWAL, State, Step, Timer, error, error_about, send};
 use crate::{
     Ending, ErrorCode, Event, Failure,
-    conversation::{Arrival, Arrived, Conversation, Fault},
+    conversation::{Arrival, Arrived, Came, Conversation, Fault},
 };
 
 /// Counted frames of the peer's after which a receipt goes out at once.
@@ -117,8 +117,9 @@ impl Client {
         };
         let opened = conversation.open(message, &mut *self.rng);
         match opened {
-            Ok(None) => {}
-            Ok(Some(arrival)) => {
+            Ok(Came::Again) => {}
+            Ok(Came::Early) => self.missed(now, out),
+            Ok(Came::Next(arrival)) => {
                 match std::mem::take(&mut self.state) {
                     State::Confirming { conversation, trust } => self.started(conversation, trust, now, out),
                     other => self.state = other,
@@ -127,7 +128,7 @@ impl Client {
             }
             Err(fault) => {
                 self.fault(&fault, out);
-                self.go_if_leaving(out);
+                self.go_if_leaving(now, out);
             }
         }
     }
@@ -150,8 +151,10 @@ impl Client {
                 self.timers.start_after(Timer::Renewal, now, RENEWAL);
             }
             Arrived::Goodbye => {
+                // Who said it waits to hear that it has arrived.
+                self.receipt(out);
                 self.end_chat(Ending::Goodbye, Some(CloseReason::Left), out);
-                return self.go_if_leaving(out);
+                return self.go_if_leaving(now, out);
             }
         }
         self.pump(now, out);
@@ -162,7 +165,7 @@ impl Client {
         if let Err(fault) = self.send_waiting(now, out) {
             self.fault(&fault, out);
         }
-        self.go_if_leaving(out);
+        self.go_if_leaving(now, out);
     }
 
     fn send_waiting(&mut self, now: Instant, out: &mut Vec<Output>) -> Result<(), Fault> {
@@ -171,6 +174,9 @@ impl Client {
         };
         while let Some((n, frame)) = conversation.next_text(&mut *self.rng)? {
             out.extend([Output::Send(frame), Output::Event(Event::Sent { n })]);
+        }
+        if !conversation.is_open() {
+            return Ok(());
         }
         if conversation.waiting() == 0 {
             self.timers.stop(Timer::Behind);
@@ -212,7 +218,7 @@ impl Client {
         let (Phase::Online, State::Chatting(conversation)) = (&self.phase, &mut self.state) else {
             return;
         };
-        if conversation.unconfirmed() > 0 {
+        if conversation.unconfirmed() > 0 && conversation.is_open() {
             match conversation.receipt(&mut *self.rng) {
                 Ok(frame) => out.push(Output::Send(frame)),
                 Err(fault) => self.fault(&fault, out),
@@ -244,7 +250,9 @@ impl Client {
             return;
         };
         let peer = peer.to_string();
-        if let Some(reason) = tell {
+        if let Some(reason) = tell
+            && matches!(self.phase, Phase::Online)
+        {
             send(out, &ToServer::ChatClosed(Close { chat, reason }));
         }
         let event = match state {
@@ -262,16 +270,28 @@ impl Client {
         out.push(Output::Event(event));
     }
 
-    /// Goes, if the user wanted to and nothing is left to be delivered.
-    pub(super) fn go_if_leaving(&mut self, out: &mut Vec<Output>) {
-        let (Phase::Online, Some(_)) = (&self.phase, self.leaving) else {
+    /// Goes, if the user wanted to and nothing is left to be delivered, the goodbye among it.
+    pub(super) fn go_if_leaving(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.leaving.is_none() || !matches!(self.phase, Phase::Online) {
             return;
-        };
-        match &self.state {
-            State::Chatting(conversation) if conversation.undelivered() > 0 => {}
+        }
+        match &mut self.state {
+            State::Chatting(conversation) => {
+                if conversation.waiting() == 0 && conversation.is_open() && !conversation.said_goodbye() {
+                    match conversation.goodbye(&mut *self.rng) {
+                        Ok(frame) => out.push(Output::Send(frame)),
+                        Err(fault) => {
+                            self.fault(&fault, out);
+                            self.go(now, out);
+                        }
+                    }
+                } else if conversation.said_goodbye() && conversation.is_all_delivered() {
+                    self.go(now, out);
+                }
+            }
             // A pipe that asks for the list and ends wants to read it.
             _ if !self.lists_asked.is_empty() => {}
-            _ => self.say_goodbye(out),
+            _ => self.go(now, out),
         }
     }
 }

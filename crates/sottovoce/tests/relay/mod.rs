@@ -13,7 +13,7 @@ use protocol::{List, Machine, PublicKey, Recording, ServerName, UserName};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use server::{
     session::{self, Patience, Session},
-    signal::{Signal, Undelivered},
+    signal::{SessionId, Signal, Undelivered},
 };
 
 /// One user: the client, its session on the server, and what lies between and beside them.
@@ -23,6 +23,8 @@ pub(crate) struct User {
     seed: u64,
     pub(crate) client: Client,
     pub(crate) session: Option<Session>,
+    /// The session before, which does not know that its client is gone, until the new one is registered.
+    older: Option<Session>,
     pub(crate) pins: BTreeMap<UserName, Pin>,
     pub(crate) events: Vec<Event>,
     pub(crate) recording: Recording<client::Input>,
@@ -45,6 +47,7 @@ pub(crate) struct Relay {
     pub(crate) start: Instant,
     pub(crate) users: Vec<User>,
     pub(crate) registered: BTreeMap<UserName, PublicKey>,
+    sessions: u64,
 }
 
 /// To whom something is on its way.
@@ -72,7 +75,7 @@ impl Relay {
         let now = Instant::now();
         let users: Vec<_> = names.iter().zip(1..).map(|(name, seed)| User::new(name, seed)).collect();
         let registered = users.iter().map(|user| (user.name.clone(), user.key.public())).collect();
-        Self { now, start: now, users, registered }
+        Self { now, start: now, users, registered, sessions: 0 }
     }
 
     pub(crate) fn index(&self, name: &str) -> usize {
@@ -117,12 +120,14 @@ impl Relay {
                     let failure = client::Failure::new(client::ErrorCode::Unreachable, "the test wants it so");
                     return Some(Input::NotConnected(failure));
                 }
-                // One that does not know that its client is gone.
-                self.session_input(user, session::Input::End(protocol::ServerError::Replaced));
-                let this = &mut self.users[user];
+                self.sessions += 1;
+                let id = SessionId::new(self.sessions);
+                if this.session.as_ref().is_some_and(|session| session.user().is_some()) {
+                    this.older = this.session.take();
+                }
                 this.is_cut = false;
                 this.connections += 1;
-                this.session = Some(Session::new(this.key.public(), server_name(), patience(), now));
+                this.session = Some(Session::new(id, this.key.public(), server_name(), patience(), now));
                 let negotiated = Negotiated { group: "test".into(), suite: "test".into() };
                 return Some(Input::Connected { negotiated });
             }
@@ -188,21 +193,28 @@ impl Relay {
             Output::Send(_) if self.users[user].is_cut => {}
             Output::Send(frame) => self.users[user].to_client.push_back(frame),
             Output::LookUp(name) => return Some(Input::Registered(Some(self.registered.get(&name).copied()))),
-            Output::Register(_) => {}
+            Output::Register { held, .. } => {
+                let mut out = Vec::new();
+                if let Some(mut older) = self.users[user].older.take() {
+                    older.handle(Input::Replaced { held }, self.now, &mut out);
+                }
+                for output in out {
+                    if let Output::Signal { .. } = output {
+                        // Nobody is left to hear that it did not arrive.
+                        self.carry_out_for_session(user, output);
+                    }
+                }
+            }
             Output::List(_) => {
-                let online =
-                    self.users.iter().filter(|other| other.session.as_ref().is_some_and(|s| s.user().is_some()));
+                let online = self.users.iter().filter(|other| other.is_registered());
                 let names = online.map(|other| other.name.clone()).collect();
                 return Some(Input::Listed(List { names, more: false }));
             }
             Output::Signal { to, signal } => {
-                let chat = signal.chat;
-                let receiver = self.users.iter_mut().find(|other| {
-                    other.name == to && other.session.as_ref().is_some_and(|session| session.user().is_some())
-                });
-                match receiver {
+                let (chat, is_repeated) = (signal.chat, signal.kind.is_repeated());
+                match self.users.iter_mut().find(|other| other.name == to && other.is_registered()) {
                     Some(receiver) => receiver.to_session.push_back(signal),
-                    None => return Some(Input::Undelivered { chat, why: Undelivered::Absent }),
+                    None => return Some(Input::Undelivered { chat, is_repeated, why: Undelivered::Absent }),
                 }
             }
             Output::Disconnect => {
@@ -249,8 +261,18 @@ impl Relay {
                 self.input(user, client::Input::Frame(frame));
             }
             Way::Session(user) => {
-                let Some(signal) = self.users[user].to_session.pop_front() else { return false };
-                self.session_input(user, session::Input::Signal(signal));
+                let this = &mut self.users[user];
+                let Some(signal) = this.to_session.pop_front() else { return false };
+                if let Some(older) = &mut this.older {
+                    let mut out = Vec::new();
+                    older.handle(session::Input::Signal(signal), self.now, &mut out);
+                    out.retain(|output| matches!(output, session::Output::Signal { .. }));
+                    for output in out {
+                        self.carry_out_for_session(user, output);
+                    }
+                } else {
+                    self.session_input(user, session::Input::Signal(signal));
+                }
             }
         }
         true
@@ -330,6 +352,10 @@ impl Relay {
 }
 
 impl User {
+    fn is_registered(&self) -> bool {
+        self.older.is_some() || self.session.as_ref().is_some_and(|session| session.user().is_some())
+    }
+
     fn cut(&mut self) {
         self.is_cut = true;
         self.to_server.clear();
@@ -346,6 +372,7 @@ impl User {
             seed,
             client,
             session: None,
+            older: None,
             pins: BTreeMap::new(),
             events: Vec::new(),
             recording: Recording::default(),
@@ -381,5 +408,6 @@ pub(crate) fn patience() -> Patience {
         idle: Duration::from_secs(90),
         request: Duration::from_secs(60),
         establishment: Duration::from_secs(15),
+        grace: Duration::from_secs(60),
     }
 }
