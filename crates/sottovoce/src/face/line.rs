@@ -131,6 +131,8 @@ impl<W: Write + Send> Face for Line<W> {
             Event::ServerSilent => self.say(format_args!("the server does not answer; what you say may wait")),
             Event::ServerHeard => self.say(format_args!("the server answers again")),
             Event::Reconnecting { in_ms: 0 } => self.say(format_args!("connecting again")),
+            // Over before it is read.
+            Event::Reconnecting { in_ms: ..1000 } => Ok(()),
             Event::Reconnecting { in_ms } => {
                 self.say(format_args!("not connected; trying again in {} s", in_ms.div_ceil(1000)))
             }
