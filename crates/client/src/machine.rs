@@ -32,7 +32,8 @@ const RECEIPT: Duration = Duration::from_millis(20);
 const RENEWAL: Duration = Duration::from_secs(protocol::limits::RENEW_AFTER_SECONDS);
 /// For the delivery of what was said and of the goodbye, before one leaves.
 const DRAIN: Duration = Duration::from_secs(5);
-/// From a full window to the word that the peer is behind.
+/// From a full window to the word that the peer is behind, or from one's own part in opening the line to the word that
+/// the peer is away.
 const BEHIND: Duration = Duration::from_secs(2);
 /// Late for a timer by so much, a client was held up, or its computer slept: it has heard nothing meanwhile.
 const OVERSLEPT: Duration = Duration::from_secs(2);

@@ -111,6 +111,7 @@ impl Client {
         self.timers.stop(Timer::LogIn);
         self.timers.start_after(Timer::Ping, now, PING);
         self.timers.start_after(Timer::Stable, now, STABLE);
+        self.await_peer(now);
         // What follows a /leave among them waits for the log-in after it.
         self.do_what_waited(now, out);
     }

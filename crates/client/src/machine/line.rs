@@ -4,24 +4,37 @@ use std::time::Instant;
 
 use protocol::{ChatId, Resume, ToServer};
 
-use super::{Client, Output, State, Timer, send};
-use crate::{Event, conversation::Fault};
+use super::{BEHIND, Client, Output, State, Timer, send};
+use crate::Event;
 
 impl Client {
     /// The server says that the peer is not there. From here on it drops what is sent to the peer, until it has heard
     /// from both where they stand.
     pub(super) fn peer_away(&mut self, chat: ChatId, out: &mut Vec<Output>) {
-        let is_chatting = matches!(self.state, State::Chatting(_));
         let Some(conversation) = self.state.conversation().filter(|conversation| conversation.chat == chat) else {
             return;
         };
         conversation.breaks();
-        if is_chatting && !std::mem::replace(&mut conversation.said_away, true) {
-            out.push(Output::Event(Event::PeerAway { peer: conversation.peer.user.to_string() }));
-        }
         send(out, &ToServer::Resume(conversation.resume()));
         self.timers.stop(Timer::Receipt);
         self.timers.stop(Timer::Behind);
+        self.say_away(out);
+    }
+
+    /// The line is broken at this side and has to be opened from the other. The user is told if that takes a while.
+    pub(super) fn await_peer(&mut self, now: Instant) {
+        if matches!(self.state, State::Chatting(_)) {
+            self.timers.start_after(Timer::Behind, now, BEHIND);
+        }
+    }
+
+    /// Tells the user that the peer cannot be reached, once.
+    pub(super) fn say_away(&mut self, out: &mut Vec<Output>) {
+        if let State::Chatting(conversation) = &mut self.state
+            && !std::mem::replace(&mut conversation.said_away, true)
+        {
+            out.push(Output::Event(Event::PeerAway { peer: conversation.peer.user.to_string() }));
+        }
     }
 
     /// The server says that the peer is there, and what it expects next. Frames that the peer has after all are
@@ -41,10 +54,11 @@ impl Client {
         if std::mem::take(&mut conversation.said_away) {
             out.push(Output::Event(Event::PeerBack { peer: conversation.peer.user.to_string() }));
         }
+        self.timers.stop(Timer::Behind);
         // What was sent again acknowledges no more than it did when it was sealed.
         match conversation.receipt(&mut *self.rng) {
             Ok(frame) => out.push(Output::Send(frame)),
-            Err(fault) => return self.fault_while_leaving(&fault, now, out),
+            Err(fault) => return self.fail_chat(&fault, now, out),
         }
         self.pump(now, out);
     }
@@ -56,13 +70,12 @@ impl Client {
             return;
         };
         match conversation.miss() {
-            Ok(()) => send(out, &ToServer::Resume(conversation.resume())),
-            Err(fault) => self.fault_while_leaving(&fault, now, out),
+            Ok(()) => {
+                send(out, &ToServer::Resume(conversation.resume()));
+                self.timers.stop(Timer::Receipt);
+                self.await_peer(now);
+            }
+            Err(fault) => self.fail_chat(&fault, now, out),
         }
-    }
-
-    fn fault_while_leaving(&mut self, fault: &Fault, now: Instant, out: &mut Vec<Output>) {
-        self.fault(fault, out);
-        self.go_if_leaving(now, out);
     }
 }

@@ -126,10 +126,7 @@ impl Client {
                 }
                 self.arrived(arrival, now, out);
             }
-            Err(fault) => {
-                self.fault(&fault, out);
-                self.go_if_leaving(now, out);
-            }
+            Err(fault) => self.fail_chat(&fault, now, out),
         }
     }
 
@@ -162,10 +159,10 @@ impl Client {
 
     /// Does all that has become possible: sends what waits, renews, confirms, and goes if the user wanted to go.
     pub(super) fn pump(&mut self, now: Instant, out: &mut Vec<Output>) {
-        if let Err(fault) = self.send_waiting(now, out) {
-            self.fault(&fault, out);
+        match self.send_waiting(now, out) {
+            Ok(()) => self.go_if_leaving(now, out),
+            Err(fault) => self.fail_chat(&fault, now, out),
         }
-        self.go_if_leaving(now, out);
     }
 
     fn send_waiting(&mut self, now: Instant, out: &mut Vec<Output>) -> Result<(), Fault> {
@@ -226,12 +223,21 @@ impl Client {
         }
     }
 
-    /// The window has been full for a while.
+    /// The window has been full for a while, or the line broken.
     pub(super) fn behind(&mut self, out: &mut Vec<Output>) {
         if let State::Chatting(conversation) = &mut self.state {
+            if !conversation.is_open() {
+                return self.say_away(out);
+            }
             conversation.said_behind = true;
             out.push(Output::Event(Event::PeerBehind { peer: conversation.peer.user.to_string() }));
         }
+    }
+
+    /// The chat cannot go on, and does not keep the user who wanted to go.
+    pub(super) fn fail_chat(&mut self, fault: &Fault, now: Instant, out: &mut Vec<Output>) {
+        self.fault(fault, out);
+        self.go_if_leaving(now, out);
     }
 
     /// The chat cannot go on.
@@ -280,10 +286,7 @@ impl Client {
                 if conversation.waiting() == 0 && conversation.is_open() && !conversation.said_goodbye() {
                     match conversation.goodbye(&mut *self.rng) {
                         Ok(frame) => out.push(Output::Send(frame)),
-                        Err(fault) => {
-                            self.fault(&fault, out);
-                            self.go(now, out);
-                        }
+                        Err(fault) => self.fail_chat(&fault, now, out),
                     }
                 } else if conversation.said_goodbye() && conversation.is_all_delivered() {
                     self.go(now, out);
