@@ -69,6 +69,9 @@ impl Screen {
             }
             Event::Reconnecting { in_ms } => {
                 self.disconnected();
+                if matches!(self.link, Link::Up | Link::Silent(_)) {
+                    self.note("you have lost the connection", now);
+                }
                 let wait = std::time::Duration::from_millis(in_ms);
                 self.link = Link::Down(now.instant.checked_add(wait).unwrap_or(now.instant));
             }
@@ -76,6 +79,7 @@ impl Screen {
             Event::ServerHeard => self.link = Link::Up,
             Event::Reconnected => {
                 self.link = Link::Up;
+                self.note("you are connected again", now);
                 // What it said of the connection is no longer so.
                 self.notice = None;
                 self.people.forget_question();
@@ -185,6 +189,13 @@ impl Screen {
         self.is_half_typed = false;
         self.people.search.clear();
         self.people.typed();
+    }
+
+    /// Notes in the chat, if one is open, what has happened to it.
+    fn note(&mut self, what: &str, now: Moment) {
+        if let Some(conversation) = self.conversation.as_mut().filter(|conversation| conversation.is_open()) {
+            conversation.transcript.note(what, now.clock);
+        }
     }
 
     fn request_over(&mut self, what: String, now: Moment) {
