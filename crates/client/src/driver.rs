@@ -21,7 +21,9 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Account, Client, Command, Connection, ErrorCode, Event, Failure, Input, Output, connect::connect};
+use crate::{
+    Account, Client, Command, Connection, ErrorCode, Event, Failure, Input, Output, connect::connect, network::Network,
+};
 
 /// Frames on their way to the socket. The window of a chat lets far fewer be there; a server that leaves so many
 /// unread is gone.
@@ -70,6 +72,7 @@ struct Link {
 impl Driver {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<(), Failure> {
         let stop = self.stop.clone();
+        let mut network = Network::listen();
         self.input(Input::Start).await;
         let (mut may_command, mut may_stop) = (true, true);
         loop {
@@ -98,6 +101,8 @@ impl Driver {
                     may_command = command.is_some();
                     Input::Command(command.unwrap_or(Command::Exit))
                 }
+                // The system.
+                () = network.changed() => Input::NetworkChanged,
                 // Time.
                 () = sleep_until(deadline.unwrap_or_else(Deadline::now)), if deadline.is_some() => Input::Tick,
             };

@@ -6,6 +6,7 @@ mod conversation;
 mod driver;
 mod event;
 mod machine;
+mod network;
 mod stream;
 
 pub use command::{Command, HELP};

@@ -64,6 +64,8 @@ pub enum Input {
     Frame(Bytes),
     /// The connection is gone.
     Lost,
+    /// The computer has another address or another way out: what stood may be dead, and what failed may work.
+    NetworkChanged,
     /// The user wants something.
     Command(Command),
     /// A file of the profile could not be used. The client ends: it must not go on without its pins.
@@ -238,7 +240,7 @@ impl Machine for Client {
 
     fn handle(&mut self, input: Input, now: Instant, out: &mut Vec<Output>) {
         if self.deadline().is_some_and(|due| now.saturating_duration_since(due) >= OVERSLEPT) {
-            self.overslept(now, out);
+            self.doubt(now, out);
         }
         while let Some(timer) = self.timers.expired(now) {
             self.expire(timer, now, out);
@@ -255,6 +257,7 @@ impl Machine for Client {
             Input::Frame(frame) => self.frame(&frame, now, out),
             Input::Lost if self.has_connection() => self.cut("the connection to the server ended", now, out),
             Input::Lost => {}
+            Input::NetworkChanged => self.network_changed(now, out),
             Input::Command(command) => self.command(command, now, out),
             Input::Tick => {}
         }

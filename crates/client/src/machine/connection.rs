@@ -16,6 +16,8 @@ const PING: Duration = Duration::from_secs(6);
 const SILENT: Duration = Duration::from_secs(2);
 /// From a ping to any frame of the server's, without which the connection counts as dead.
 const DEAD: Duration = Duration::from_secs(8);
+/// The same where there is reason to doubt that the connection still stands.
+const DOUBTFUL: Duration = Duration::from_secs(3);
 /// From the first attempt that failed to the next; each further wait is twice as long as the one before.
 const RETRY: Duration = Duration::from_millis(100);
 /// The longest of these waits. All are shortened or lengthened by up to a quarter at random.
@@ -230,12 +232,30 @@ impl Client {
         self.lists_asked.clear();
     }
 
-    /// Nobody looked at the connection for a while. Whether the server is still there is asked before it is judged.
-    pub(super) fn overslept(&mut self, now: Instant, out: &mut Vec<Output>) {
+    /// The connection may have died unnoticed: while nobody looked at it for a while, or with the network that it went
+    /// through. The server is asked before that is judged, but need not be waited for as long as otherwise.
+    pub(super) fn doubt(&mut self, now: Instant, out: &mut Vec<Output>) {
         if matches!(self.phase, Phase::Online) {
             self.timers.stop(Timer::Silent);
             self.timers.stop(Timer::Dead);
             self.ping(now, out);
+            self.timers.start_after(Timer::Dead, now, DOUBTFUL);
+        }
+    }
+
+    /// Attempts go out at once, by the new way.
+    pub(super) fn network_changed(&mut self, now: Instant, out: &mut Vec<Output>) {
+        match self.phase {
+            // One that was asked already is waited for.
+            Phase::Online if self.timers.is_running(Timer::Dead) => {}
+            Phase::Online => self.doubt(now, out),
+            Phase::Waiting => {
+                self.timers.stop(Timer::Reconnect);
+                out.push(Output::Event(Event::Reconnecting { in_ms: 0 }));
+                self.connect(Purpose::Reconnect, out);
+            }
+            Phase::Connecting { .. } => out.extend([Output::Abandon, Output::Connect]),
+            Phase::Idle | Phase::LoggingIn { .. } | Phase::Ended => {}
         }
     }
 
