@@ -211,6 +211,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_again_neither_fills_a_mailbox_nor_ends_its_session() {
+        for kind in [SignalKind::Ask(0), SignalKind::Check] {
+            let (mailbox, mut inbox) = mailbox(256, 1000);
+            assert_eq!(fill(&mailbox, || signal(kind.clone())), MAX_REQUESTS);
+            assert_eq!(mailbox.send(request()), Err(Undelivered::Full), "they count together");
+            assert_eq!(fill(&mailbox, || message(1)), 256 - 64 - MAX_REQUESTS);
+            assert!(inbox.try_receive().is_some());
+            assert_eq!(mailbox.send(message(1)), Ok(()));
+            assert_eq!(mailbox.send(signal(kind)), Err(Undelivered::Full), "the last places are not for it");
+            assert!(!mailbox.shared.end.is_cancelled());
+            for kind in [SignalKind::Away, SignalKind::Answer(0)] {
+                assert_eq!(mailbox.send(signal(kind)), Ok(()));
+            }
+        }
+    }
+
+    #[test]
     fn an_ending_that_finds_no_room_ends_the_session() {
         let (mailbox, mut inbox) = mailbox(128, 1000);
         assert_eq!(fill(&mailbox, || message(10)), 64);

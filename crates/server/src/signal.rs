@@ -65,7 +65,7 @@ pub enum SignalKind {
     Ask(u64),
     /// The line is open at the sender, who was asked; its client expects this counter next.
     Answer(u64),
-    /// The sender has the chat, and wants to hear if the receiver does not.
+    /// The sender has the chat and the line open, and wants to hear if the receiver does not.
     Check,
 }
 

@@ -51,6 +51,7 @@ refusal_delay = "1s 300ms"
 idle_timeout = "2h"
 request_timeout = "13s"
 establishment_timeout = "14s"
+grace_period = "15s"
 directory_poll = "2s"
 shutdown_timeout = "16s"
 max_connections = 1_000
@@ -88,6 +89,7 @@ fn every_setting_can_be_changed() {
         idle_timeout: s(7200),
         request_timeout: s(13),
         establishment_timeout: s(14),
+        grace_period: s(15),
         directory_poll: s(2),
         shutdown_timeout: s(16),
         max_connections: 1000,
@@ -125,6 +127,7 @@ fn bounds_are_within_bounds() {
         ("idle_timeout", 10_000, 86_400_000),
         ("request_timeout", 1_000, 3_600_000),
         ("establishment_timeout", 1_000, 600_000),
+        ("grace_period", 1_000, 86_400_000),
         ("directory_poll", 100, 4_000),
         ("shutdown_timeout", 100, 600_000),
     ];

@@ -8,142 +8,29 @@
     reason = "a test may panic"
 )]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use protocol::{
-    Accept, Accepted, ChatHeader, ChatId, Close, CloseReason, Establish, Established, Machine as _, Message, Page,
-    PublicKey, Request, ServerError, ToClient, ToServer, UserName,
+    Accept, ChatHeader, Close, CloseReason, Establish, Login, Machine as _, Page, PublicKey, Request, Resume,
+    ServerError, ToClient, ToServer,
 };
 use server::{
-    session::{Input, Output, Patience, Session},
-    signal::{Signal, SignalKind, Undelivered},
+    session::{Input, Output},
+    signal::{SignalKind, Undelivered},
 };
 
-const KEY: PublicKey = PublicKey::from_bytes([1; 32]);
-const OTHER_KEY: PublicKey = PublicKey::from_bytes([2; 32]);
-const CHAT: ChatId = ChatId::from_bytes([7; 16]);
-const OTHER_CHAT: ChatId = ChatId::from_bytes([8; 16]);
+use crate::bob::{
+    CHAT, KEY, OTHER_CHAT, OTHER_KEY, Test, ask, closed, ended, held, left, message, name, sent, signal, tell,
+};
 
-fn name(name: &str) -> UserName {
-    name.parse().unwrap()
-}
-
-/// A session with its clock.
-struct Test {
-    session: Session,
-    start: Instant,
-    now: Instant,
-}
-
-impl Test {
-    fn new() -> Self {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "an Instant can only be had from the clock; the test turns it on"
-        )]
-        let now = Instant::now();
-        let patience = Patience {
-            login: Duration::from_secs(10),
-            refusal: Duration::from_millis(300),
-            idle: Duration::from_secs(90),
-            request: Duration::from_secs(60),
-            establishment: Duration::from_secs(15),
-        };
-        Self { session: Session::new(KEY, "chat.example".parse().unwrap(), patience, now), start: now, now }
-    }
-
-    /// The session of bob, logged in.
-    fn bob() -> Self {
-        let mut test = Self::new();
-        test.frame(&ToServer::Login(name("bob").into()));
-        assert_eq!(
-            test.input(Input::Registered(Some(Some(KEY)))),
-            [Output::Register(name("bob")), sent(&ToClient::LoggedIn("chat.example".parse().unwrap()))]
-        );
-        test
-    }
-
-    fn calling(peer: &str) -> Self {
-        let mut test = Self::bob();
-        let out = test.frame(&ToServer::RequestToTalk(Request { peer: name(peer), chat: CHAT }));
-        assert_eq!(out, [signal(peer, CHAT, SignalKind::Request { key: KEY })]);
-        test
-    }
-
-    fn ringing(peer: &str) -> Self {
-        let mut test = Self::bob();
-        let out = test.hear(peer, CHAT, SignalKind::Request { key: OTHER_KEY });
-        assert_eq!(out, [sent(&ToClient::RequestToTalk(Request { peer: name(peer), chat: CHAT }))]);
-        test
-    }
-
-    fn caller_establishing() -> Self {
-        let mut test = Self::calling("alice");
-        let package = Bytes::from_static(b"package");
-        let out = test.hear("alice", CHAT, SignalKind::Accept { key: OTHER_KEY, key_package: package.clone() });
-        assert_eq!(out, [sent(&ToClient::Accept(Accepted { chat: CHAT, key: OTHER_KEY, key_package: package }))]);
-        test
-    }
-
-    fn accepter_establishing() -> Self {
-        let mut test = Self::ringing("alice");
-        let package = Bytes::from_static(b"package");
-        let out = test.frame(&ToServer::Accept(Accept { chat: CHAT, key_package: package.clone() }));
-        assert_eq!(out, [signal("alice", CHAT, SignalKind::Accept { key: KEY, key_package: package })]);
-        test
-    }
-
-    fn chatting() -> Self {
-        let mut test = Self::accepter_establishing();
-        let welcome = Bytes::from_static(b"welcome");
-        let out = test.hear("alice", CHAT, SignalKind::Establish { key: OTHER_KEY, welcome: welcome.clone() });
-        let established = Established { chat: CHAT, key: OTHER_KEY, welcome };
-        assert_eq!(out, [sent(&ToClient::SessionEstablishment(established))]);
-        test
-    }
-
-    fn input(&mut self, input: Input) -> Vec<Output> {
-        let mut out = Vec::new();
-        self.session.handle(input, self.now, &mut out);
-        out
-    }
-
-    fn frame(&mut self, frame: &ToServer) -> Vec<Output> {
-        self.input(Input::Frame(frame.encode().unwrap()))
-    }
-
-    fn hear(&mut self, from: &str, chat: ChatId, kind: SignalKind) -> Vec<Output> {
-        self.input(Input::Signal(Signal { from: name(from), chat, kind }))
-    }
-
-    /// Lets time go by up to the session's deadline; what it does then, and how long after the start that is.
-    fn next_deadline(&mut self) -> (Duration, Vec<Output>) {
-        self.now = self.session.deadline().expect("a timer runs");
-        (self.now - self.start, self.input(Input::Tick))
-    }
-}
-
-fn sent(frame: &ToClient) -> Output {
-    Output::Send(frame.encode().unwrap())
-}
-
-fn signal(to: &str, chat: ChatId, kind: SignalKind) -> Output {
-    Output::Signal { to: name(to), signal: Signal { from: name("bob"), chat, kind } }
-}
-
-fn closed(reason: CloseReason) -> Output {
-    sent(&ToClient::ChatClosed(Close { chat: CHAT, reason }))
-}
-
-fn ended(reason: ServerError) -> [Output; 2] {
-    [sent(&ToClient::Error(reason)), Output::Disconnect]
-}
-
-fn message(chat: ChatId) -> ToServer {
-    ToServer::Message(Message { header: ChatHeader::new(chat, 3, 4), sealed: Bytes::from_static(b"sealed") })
-}
+#[path = "session/bob.rs"]
+mod bob;
+#[path = "session/line.rs"]
+mod line;
+#[path = "session/whatever_comes.rs"]
+mod whatever_comes;
 
 /// One of each frame that a client can send, about the chat of the state.
 fn all_frames() -> Vec<ToServer> {
@@ -159,15 +46,24 @@ fn all_frames() -> Vec<ToServer> {
         ToServer::ChatClosed(Close { chat: CHAT, reason: CloseReason::Left }),
         ToServer::Login(name("bob").into()),
         ToServer::Ping,
+        ToServer::Resume(Resume { chat: CHAT, expected: 3 }),
     ]
 }
 
 #[test]
 fn unknown_names_and_wrong_keys_get_the_same_answer_at_the_same_time() {
     let mut answers = Vec::new();
-    for (registered, delay) in [(None, 0), (Some(OTHER_KEY), 0), (None, 200), (Some(OTHER_KEY), 200)] {
+    for (registered, delay, held) in [
+        (None, 0, None),
+        (Some(OTHER_KEY), 0, None),
+        (None, 200, None),
+        (Some(OTHER_KEY), 200, None),
+        (None, 0, Some(held("alice"))),
+        (Some(OTHER_KEY), 0, Some(held("alice"))),
+    ] {
         let mut test = Test::new();
-        assert_eq!(test.frame(&ToServer::Login(name("bob").into())), [Output::LookUp(name("bob"))]);
+        let login = ToServer::Login(Login { user: name("bob"), held });
+        assert_eq!(test.frame(&login), [Output::LookUp(name("bob"))]);
         test.now += Duration::from_millis(delay);
         assert_eq!(test.input(Input::Registered(Some(registered))), [], "nothing is told before its time");
         answers.push(test.next_deadline());
@@ -178,19 +74,7 @@ fn unknown_names_and_wrong_keys_get_the_same_answer_at_the_same_time() {
 
 #[test]
 fn nobody_has_the_key_of_an_unknown_user() {
-    let mut test = Test::new();
-    test.session = Session::new(
-        PublicKey::from_bytes([0; 32]),
-        "chat.example".parse().unwrap(),
-        Patience {
-            login: Duration::from_secs(10),
-            refusal: Duration::from_millis(300),
-            idle: Duration::from_secs(90),
-            request: Duration::from_secs(60),
-            establishment: Duration::from_secs(15),
-        },
-        test.now,
-    );
+    let mut test = Test::with_key(PublicKey::from_bytes([0; 32]));
     test.frame(&ToServer::Login(name("bob").into()));
     assert_eq!(test.input(Input::Registered(Some(None))), []);
     assert_eq!(test.next_deadline().1, ended(ServerError::UnknownUser));
@@ -242,27 +126,25 @@ fn a_user_removed_between_look_up_and_registration_is_ended() {
 #[test]
 fn every_frame_in_every_state() {
     let busy = sent(&ToClient::ChatClosed(Close { chat: OTHER_CHAT, reason: CloseReason::Busy }));
-    let close = |reason| signal("alice", CHAT, SignalKind::Close(reason));
     let request = signal("carol", OTHER_CHAT, SignalKind::Request { key: KEY });
     let bytes = Bytes::from_static(b"bytes");
-    let accept = signal("alice", CHAT, SignalKind::Accept { key: KEY, key_package: bytes.clone() });
-    let establish = signal("alice", CHAT, SignalKind::Establish { key: KEY, welcome: bytes });
-    let pass_on = signal("alice", CHAT, SignalKind::Message(message(CHAT).encode().unwrap()));
-    let refuse = signal("alice", CHAT, SignalKind::Refuse);
-    let left = close(CloseReason::Left);
-    let called_off = signal("alice", CHAT, SignalKind::CallOff(CloseReason::Left));
+    let accept = tell(SignalKind::Accept { key: KEY, key_package: bytes.clone() });
+    let establish = tell(SignalKind::Establish { key: KEY, welcome: bytes });
+    let pass_on = tell(SignalKind::Message(message(CHAT).encode().unwrap()));
+    let refuse = tell(SignalKind::Refuse);
+    let called_off = tell(SignalKind::CallOff(CloseReason::Left));
     let list = Output::List(Page::default());
     let pong = sent(&ToClient::Pong);
     let [error, disconnect] = ended(ServerError::Protocol);
-    let violation = vec![error.clone(), left.clone(), disconnect.clone()];
-    let leave = vec![left.clone(), Output::Disconnect];
+    let violation = vec![error.clone(), left(), disconnect.clone()];
+    let leave = vec![left(), Output::Disconnect];
     let leave_calling = vec![called_off.clone(), Output::Disconnect];
     let violation_calling = vec![error.clone(), called_off.clone(), disconnect.clone()];
     let none = Vec::new;
     type Make = fn() -> Test;
     // In the order of `all_frames`: Exit, List, RequestToTalk, Accept, Refuse, Message, SessionEstablishment,
-    // ChatClosed, Login, Ping.
-    let table: [(&str, Make, [Vec<Output>; 10]); 6] = [
+    // ChatClosed, Login, Ping, Resume.
+    let table: [(&str, Make, [Vec<Output>; 11]); 8] = [
         (
             "Free",
             Test::bob,
@@ -277,6 +159,7 @@ fn every_frame_in_every_state() {
                 none(),
                 vec![error, disconnect],
                 vec![pong.clone()],
+                none(),
             ],
         ),
         (
@@ -293,6 +176,7 @@ fn every_frame_in_every_state() {
                 vec![called_off],
                 violation_calling,
                 vec![pong.clone()],
+                none(),
             ],
         ),
         (
@@ -306,9 +190,10 @@ fn every_frame_in_every_state() {
                 vec![refuse],
                 none(),
                 none(),
-                vec![left.clone()],
+                vec![left()],
                 violation.clone(),
                 vec![pong.clone()],
+                none(),
             ],
         ),
         (
@@ -322,9 +207,10 @@ fn every_frame_in_every_state() {
                 none(),
                 none(),
                 vec![establish],
-                vec![left.clone()],
+                vec![left()],
                 violation.clone(),
                 vec![pong.clone()],
+                none(),
             ],
         ),
         (
@@ -338,25 +224,61 @@ fn every_frame_in_every_state() {
                 none(),
                 none(),
                 violation.clone(),
-                vec![left.clone()],
+                vec![left()],
                 violation.clone(),
                 vec![pong.clone()],
+                none(),
             ],
         ),
         (
-            "Chatting",
+            "Chatting, the line open",
             Test::chatting,
+            [
+                leave.clone(),
+                vec![list.clone()],
+                vec![busy.clone()],
+                none(),
+                none(),
+                vec![pass_on],
+                violation.clone(),
+                vec![left()],
+                violation.clone(),
+                vec![pong.clone()],
+                vec![ask(3)],
+            ],
+        ),
+        (
+            "Chatting, the line broken, the client to say where it stands",
+            Test::awaiting_client,
+            [
+                leave.clone(),
+                vec![list.clone()],
+                vec![busy.clone()],
+                none(),
+                none(),
+                none(),
+                violation.clone(),
+                vec![left()],
+                violation.clone(),
+                vec![pong.clone()],
+                vec![ask(3)],
+            ],
+        ),
+        (
+            "Chatting, the line broken, the peer asked",
+            Test::awaiting_peer,
             [
                 leave,
                 vec![list],
                 vec![busy],
                 none(),
                 none(),
-                vec![pass_on],
+                none(),
                 violation.clone(),
-                vec![left],
+                vec![left()],
                 violation,
                 vec![pong],
+                none(),
             ],
         ),
     ];
@@ -371,7 +293,7 @@ fn every_frame_in_every_state() {
 fn a_frame_of_a_chat_reaches_only_the_other_party_of_that_chat() {
     let mut test = Test::chatting();
     let frame = message(CHAT).encode().unwrap();
-    assert_eq!(test.input(Input::Frame(frame.clone())), [signal("alice", CHAT, SignalKind::Message(frame.clone()))]);
+    assert_eq!(test.input(Input::Frame(frame.clone())), [tell(SignalKind::Message(frame.clone()))]);
     assert_eq!(test.frame(&message(OTHER_CHAT)), [], "of a chat that is over");
     assert_eq!(test.hear("alice", CHAT, SignalKind::Message(frame.clone())), [Output::Send(frame.clone())]);
     assert_eq!(test.hear("carol", CHAT, SignalKind::Message(frame.clone())), [], "of nobody's chat");
@@ -405,6 +327,8 @@ fn whoever_is_not_free_is_unavailable() {
         Test::caller_establishing(),
         Test::accepter_establishing(),
         Test::chatting(),
+        Test::awaiting_client(),
+        Test::awaiting_peer(),
     ] {
         assert_eq!(test.hear("carol", OTHER_CHAT, SignalKind::Request { key: OTHER_KEY }), unavailable);
     }
@@ -426,7 +350,7 @@ fn of_two_who_call_each_other_the_smaller_names_call_stands() {
 
 #[test]
 fn requests_and_set_ups_expire_on_both_sides() {
-    let expired = |kind| vec![signal("alice", CHAT, kind), closed(CloseReason::Expired)];
+    let expired = |kind| vec![tell(kind), closed(CloseReason::Expired)];
     let (call_off, close) = (SignalKind::CallOff(CloseReason::Expired), SignalKind::Close(CloseReason::Expired));
     for (mut test, seconds, kind) in [
         (Test::calling("alice"), 60, call_off),
@@ -438,8 +362,6 @@ fn requests_and_set_ups_expire_on_both_sides() {
         assert_eq!(test.frame(&message(CHAT)), [], "it is over");
         assert_eq!(test.next_deadline().0, Duration::from_secs(90 + seconds), "only the idle limit is left");
     }
-    let mut test = Test::chatting();
-    assert_eq!(test.next_deadline().0, Duration::from_secs(90), "a chat has no limit of its own");
 }
 
 #[test]
@@ -448,7 +370,7 @@ fn what_other_sessions_say_is_passed_on_as_it_has_to_be() {
     assert_eq!(Test::calling("alice").hear("alice", CHAT, SignalKind::Unavailable), not_found);
     assert_eq!(Test::calling("alice").hear("alice", CHAT, SignalKind::Close(CloseReason::Left)), not_found);
     assert_eq!(Test::calling("alice").hear("alice", CHAT, SignalKind::Refuse), [sent(&ToClient::Refuse(CHAT))]);
-    let undelivered = |why| Input::Undelivered { chat: CHAT, why };
+    let undelivered = |why| Input::Undelivered { chat: CHAT, is_repeated: false, why };
     for why in [Undelivered::Absent, Undelivered::Full] {
         assert_eq!(Test::calling("alice").input(undelivered(why)), not_found);
     }
@@ -456,32 +378,85 @@ fn what_other_sessions_say_is_passed_on_as_it_has_to_be() {
         assert_eq!(Test::ringing("alice").hear("alice", CHAT, SignalKind::CallOff(reason)), [closed(reason)]);
         assert_eq!(Test::chatting().hear("alice", CHAT, SignalKind::Close(reason)), [closed(reason)]);
     }
-    assert_eq!(Test::chatting().input(undelivered(Undelivered::Absent)), [closed(CloseReason::Left)]);
-    assert_eq!(
-        Test::chatting().input(undelivered(Undelivered::Full)),
-        [signal("alice", CHAT, SignalKind::Close(CloseReason::Overrun)), closed(CloseReason::Overrun)],
-        "whoever ignores the window loses the chat"
-    );
+    for make in [|| Test::ringing("alice"), Test::caller_establishing, Test::accepter_establishing] {
+        assert_eq!(make().input(undelivered(Undelivered::Absent)), [closed(CloseReason::Left)]);
+    }
+    for make in [Test::accepter_establishing, Test::chatting, Test::awaiting_client, Test::awaiting_peer] {
+        let overrun = [tell(SignalKind::Close(CloseReason::Overrun)), closed(CloseReason::Overrun)];
+        assert_eq!(make().input(undelivered(Undelivered::Full)), overrun, "whoever ignores the window loses the chat");
+    }
+}
+
+/// A chat waits for those whose connection is gone; whoever leaves it, or is no longer let in, ends it. What has not
+/// become a chat ends either way.
+#[test]
+fn the_end_of_a_session_is_told_to_client_and_peer_once() {
+    let end = |reason| (Input::End(reason), Some(reason));
+    let protocol = || (Input::Frame(Bytes::from_static(b"\xff")), Some(ServerError::Protocol));
+    let (exit, away) = (Input::Frame(ToServer::Exit.encode().unwrap()), tell(SignalKind::Away));
+    let unreadable = (Input::Registered(None), Some(ServerError::Unavailable));
+    let replaced = (Input::Replaced { held: None }, Some(ServerError::Replaced));
+    for ((input, reason), told) in [
+        ((Input::Lost, None), away.clone()),
+        (end(ServerError::ShuttingDown), away.clone()),
+        (end(ServerError::Unavailable), away.clone()),
+        (unreadable, away.clone()),
+        (end(ServerError::Idle), away),
+        (end(ServerError::Removed), left()),
+        (replaced, left()),
+        (protocol(), left()),
+        ((exit, None), left()),
+    ] {
+        let called_off = tell(SignalKind::CallOff(CloseReason::Left));
+        let made: [(fn() -> Test, Output); 7] = [
+            (Test::chatting, told.clone()),
+            (Test::awaiting_client, told.clone()),
+            (Test::awaiting_peer, told),
+            (|| Test::calling("alice"), called_off),
+            (|| Test::ringing("alice"), left()),
+            (Test::caller_establishing, left()),
+            (Test::accepter_establishing, left()),
+        ];
+        for (make, told) in made {
+            let mut test = make();
+            let error = reason.map(|reason| sent(&ToClient::Error(reason)));
+            let expected: Vec<_> = error.into_iter().chain([told, Output::Disconnect]).collect();
+            assert_eq!(test.input(input.clone()), expected, "{input:?}");
+            assert_eq!(test.input(input.clone()), []);
+            assert_eq!(test.input(Input::Lost), []);
+            assert_eq!(test.frame(&ToServer::Ping), []);
+            assert_eq!(test.hear("alice", CHAT, SignalKind::Ask(0)), [], "the next session has the word");
+            assert_eq!(test.session.deadline(), None);
+        }
+    }
 }
 
 #[test]
-fn the_end_of_a_session_is_told_to_client_and_peer_once() {
-    for reason in [ServerError::Replaced, ServerError::Removed, ServerError::ShuttingDown] {
-        let mut test = Test::chatting();
-        let told = [
-            sent(&ToClient::Error(reason)),
-            signal("alice", CHAT, SignalKind::Close(CloseReason::Left)),
-            Output::Disconnect,
-        ];
-        assert_eq!(test.input(Input::End(reason)), told);
-        assert_eq!(test.input(Input::End(reason)), []);
-        assert_eq!(test.input(Input::Lost), []);
-        assert_eq!(test.frame(&ToServer::Ping), []);
-        assert_eq!(test.session.deadline(), None);
-    }
+fn whoever_is_silent_for_too_long_counts_as_lost() {
     let mut test = Test::chatting();
-    let left = signal("alice", CHAT, SignalKind::Close(CloseReason::Left));
-    assert_eq!(test.input(Input::Lost), [left, Output::Disconnect]);
+    let mut last = (Duration::ZERO, Vec::new());
+    while test.session.deadline().is_some() {
+        last = test.next_deadline();
+    }
+    let [error, disconnect] = ended(ServerError::Idle);
+    assert_eq!(last.0, Duration::from_secs(90));
+    assert!(last.1.ends_with(&[error, tell(SignalKind::Away), disconnect]), "{last:?}");
+}
+
+/// A newer log-in with the same chat goes on with it, and has the word about it.
+#[test]
+fn a_session_that_is_replaced_ends_its_chat_unless_that_goes_on() {
+    let [error, disconnect] = ended(ServerError::Replaced);
+    for make in [Test::chatting, Test::awaiting_client, Test::awaiting_peer] {
+        assert_eq!(make().input(Input::Replaced { held: Some(CHAT) }), [error.clone(), disconnect.clone()]);
+        for held in [None, Some(OTHER_CHAT)] {
+            assert_eq!(make().input(Input::Replaced { held }), [error.clone(), left(), disconnect.clone()]);
+        }
+    }
+    for make in [|| Test::ringing("alice"), Test::caller_establishing, Test::accepter_establishing] {
+        let out = make().input(Input::Replaced { held: Some(CHAT) });
+        assert_eq!(out, [error.clone(), left(), disconnect.clone()], "no chat yet that a client could have kept");
+    }
 }
 
 #[test]
@@ -495,7 +470,16 @@ fn reasons_that_only_a_server_gives_are_not_taken_from_a_client() {
 proptest! {
     #[test]
     fn no_bytes_make_a_session_panic_or_speak_after_its_end(frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..20)) {
-        for mut test in [Test::new(), Test::bob(), Test::ringing("alice"), Test::chatting()] {
+        let states: [fn() -> Test; 6] = [
+            Test::new,
+            Test::bob,
+            || Test::ringing("alice"),
+            Test::chatting,
+            Test::awaiting_client,
+            Test::awaiting_peer,
+        ];
+        for make in states {
+            let mut test = make();
             let mut over = false;
             for frame in &frames {
                 let out = test.input(Input::Frame(frame.clone().into()));

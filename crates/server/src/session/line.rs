@@ -85,6 +85,17 @@ impl Session {
         }
     }
 
+    /// The peer's session `session` has the line open.
+    pub(super) fn checked(&mut self, session: SessionId, now: Instant, out: &mut Vec<Output>) {
+        // Two lines that lead elsewhere: a word between the sessions went to one that was being replaced. Frames would be
+        // dropped for ever.
+        if let Phase::LoggedIn { state: State::Chatting { line: Line::Open(open), .. }, .. } = &self.phase
+            && *open != session
+        {
+            self.breaks(now, out);
+        }
+    }
+
     /// The peer's session `session` wants the line opened: its client expects `theirs` next.
     pub(super) fn asked(&mut self, session: SessionId, theirs: u64, now: Instant, out: &mut Vec<Output>) {
         let Phase::LoggedIn { user, state: State::Chatting { peer, chat, line } } = &self.phase else {

@@ -48,6 +48,7 @@ impl Session {
             }
             (SignalKind::Ask(theirs), _) => self.asked(session, theirs, now, out),
             (SignalKind::Answer(theirs), _) => self.answered(session, theirs, now, out),
+            (SignalKind::Check, _) => self.checked(session, now, out),
             (SignalKind::Away, _) => self.peer_lost(session, now, out),
             (SignalKind::Unavailable, State::Calling { .. }) => {
                 self.free();
