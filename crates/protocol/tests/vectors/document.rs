@@ -85,7 +85,8 @@ fn the_mls_profile() {
 
 #[test]
 fn timers_and_queues_of_a_client() {
-    let sources = ["machine.rs", "machine/connection.rs", "machine/talking.rs", "connect.rs", "driver.rs"];
+    let sources =
+        ["machine.rs", "machine/connection.rs", "machine/talking.rs", "conversation.rs", "connect.rs", "driver.rs"];
     let sources = sources.map(|source| format!("crates/client/src/{source}"));
     let real = constants(&sources.each_ref().map(String::as_str), Some(&sizes_in_the_code()));
     assert_eq!(numbers("### Timers and queues of a client"), real);
