@@ -159,6 +159,10 @@ impl Client {
             }
             _ => {
                 let ending = match reason {
+                    // The word that it has arrived was lost, not the goodbye.
+                    _ if self.state.conversation().is_some_and(|conversation| conversation.said_goodbye()) => {
+                        Ending::Goodbye
+                    }
                     CloseReason::Failed | CloseReason::Overrun => Ending::Error,
                     _ => Ending::Lost,
                 };

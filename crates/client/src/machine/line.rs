@@ -14,8 +14,12 @@ impl Client {
         let Some(conversation) = self.state.conversation().filter(|conversation| conversation.chat == chat) else {
             return;
         };
-        conversation.breaks();
-        send(out, &ToServer::Resume(conversation.resume()));
+        // Said once for each break: at log-in it has been said, and a second word could come upon a line that is open
+        // again, and break it.
+        if conversation.is_open() {
+            conversation.breaks();
+            send(out, &ToServer::Resume(conversation.resume()));
+        }
         self.timers.stop(Timer::Receipt);
         self.timers.stop(Timer::Behind);
         self.say_away(out);
