@@ -29,6 +29,8 @@ use crate::bob::{
 mod bob;
 #[path = "session/line.rs"]
 mod line;
+#[path = "session/two.rs"]
+mod two;
 #[path = "session/whatever_comes.rs"]
 mod whatever_comes;
 
