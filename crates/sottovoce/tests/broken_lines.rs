@@ -336,6 +336,18 @@ fn a_peer_who_is_away_is_told_of_once_and_asked_about_each_time() {
 }
 
 #[test]
+fn a_number_can_be_compared_without_a_connection() {
+    let mut relay = in_a_chat();
+    relay.users[ALICE].unreachable = NEVER;
+    relay.cut(ALICE, Noticed::Both);
+    relay.news(ALICE);
+    relay.types(ALICE, "/verify 12345");
+    relay.types(ALICE, "/verify");
+    assert_eq!(told(&mut relay, ALICE), ["error not_in_chat", "verified bob"]);
+    assert!(relay.users[ALICE].pins.values().all(|pin| pin.verified));
+}
+
+#[test]
 fn nothing_leaves_while_the_line_is_broken() {
     let mut relay = in_a_chat();
     // Alice has something to confirm, something in flight, and soon something to renew.
