@@ -18,7 +18,7 @@ use identity::{Negotiated, UserKey};
 use protocol::{List, Machine as _, Request, ServerError, ToClient, ToServer};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 
-const ONLINE_FOR_GOOD: Duration = Duration::from_secs(10);
+const ONLINE_FOR_GOOD: Duration = Duration::from_millis(500);
 
 /// A client, with what it put out since that was last looked at.
 struct Alone {
@@ -102,9 +102,21 @@ impl Alone {
         self.input(Input::ServerNameChecked(Ok(())));
     }
 
+    /// Lets time go by, with the client awake whenever it wants to be.
     fn wait(&mut self, time: Duration) {
-        self.now += time;
+        let end = self.now + time;
+        while let Some(due) = self.client.deadline().filter(|due| *due < end) {
+            self.now = self.now.max(due);
+            self.input(Input::Tick);
+        }
+        self.now = end;
         self.input(Input::Tick);
+    }
+
+    /// Lets time go by while the client is held up, until something wakes it.
+    fn sleep(&mut self, time: Duration, until: Input) {
+        self.now += time;
+        self.input(until);
     }
 
     /// Waits for an attempt that was announced; that it comes then and no sooner is checked. How long it took.
@@ -182,7 +194,7 @@ fn a_log_in_that_was_asked_for_is_told_step_by_step_and_another_is_not() {
 
 #[test]
 fn waits_double_up_to_a_limit_and_are_spread() {
-    let mut seen = vec![Vec::new(); 9];
+    let mut seen = vec![Vec::new(); 10];
     for seed in 0..200 {
         let mut alice = Alone::online(seed);
         alice.input(Input::Lost);
@@ -194,10 +206,11 @@ fn waits_double_up_to_a_limit_and_are_spread() {
             seen.push(u64::try_from(alice.wait_for_attempt().as_millis()).unwrap());
         }
     }
-    for (waits, seconds) in seen.iter().zip([1, 2, 4, 8, 16, 30, 30, 30, 30]) {
+    for (waits, normal) in seen.iter().zip([100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000]) {
         let (least, most) = (*waits.iter().min().unwrap(), *waits.iter().max().unwrap());
-        assert!(least >= seconds * 750 && most <= seconds * 1250, "{seconds} s: {least} to {most}");
-        assert!(least < seconds * 800 && most > seconds * 1200, "{seconds} s: only {least} to {most}");
+        let part = |percent: u64| normal * percent / 100;
+        assert!(least >= part(75) && most <= part(125), "{normal} ms: {least} to {most}");
+        assert!(least < part(80) && most > part(120), "{normal} ms: only {least} to {most}");
     }
 }
 
@@ -228,7 +241,7 @@ fn an_attempt_that_comes_to_nothing_at_any_point_is_one_that_failed() {
         }
         waits.push(alice.wait_for_attempt().as_secs_f64());
     }
-    for (wait, seconds) in waits.iter().zip([1.0, 2.0, 4.0, 8.0, 16.0]) {
+    for (wait, seconds) in waits.iter().zip([0.1, 0.2, 0.4, 0.8, 1.6]) {
         assert!((seconds * 0.75..=seconds * 1.25).contains(wait), "{waits:?}");
     }
 }
@@ -245,7 +258,7 @@ fn attempts_that_failed_are_forgotten_once_the_user_has_been_online_for_a_while(
     };
     assert_eq!(drops(&mut alice), 0.0);
     // A server that lets one in and drops one is not hammered.
-    for seconds in [1.0, 2.0, 4.0] {
+    for seconds in [0.1, 0.2, 0.4] {
         alice.let_in();
         alice.wait(ONLINE_FOR_GOOD - Duration::from_millis(1));
         alice.hears(&ToClient::Pong);
@@ -508,6 +521,44 @@ fn a_silent_server_is_noticed_after_a_reconnect_too() {
         alice.let_in();
         assert_eq!(alice.told().last().unwrap(), "Reconnected");
     }
+}
+
+/// A process that was stopped, or whose computer slept, has heard nothing meanwhile: that says nothing of the server.
+#[test]
+fn who_was_held_up_asks_before_judging() {
+    let pong = || Input::Frame(ToClient::Pong.encode().unwrap());
+    let long = Duration::from_secs(40);
+    for (since_log_in, until) in [(0, Input::Tick), (0, pong()), (7, Input::Tick), (7, pong()), (11, Input::Tick)] {
+        let context = format!("{since_log_in} s, {until:?}");
+        let mut alice = Alone::online(1);
+        alice.wait(Duration::from_secs(since_log_in));
+        let was_silent = alice.told().contains(&"ServerSilent".to_owned());
+        alice.sleep(long, until);
+        let mut told = alice.told();
+        assert_eq!(told.remove(0), "send Ping", "{context}");
+        alice.hears(&ToClient::Pong);
+        told.extend(alice.told());
+        assert_eq!(told, was_silent.then_some("ServerHeard").as_slice(), "{context}");
+        alice.wait(Duration::from_secs(5));
+        assert_eq!(alice.told(), [""; 0], "{context}: the answer has come");
+    }
+    // Asked once and given its time, though less than else, a server that answers nothing is judged.
+    let mut alice = Alone::online(1);
+    alice.sleep(long, Input::Tick);
+    alice.wait(Duration::from_millis(2999));
+    assert_eq!(alice.told(), ["send Ping", "ServerSilent"]);
+    alice.wait(Duration::from_millis(1));
+    assert_eq!(alice.told(), ["error unreachable", "Abandon", "reconnecting", "Connect"]);
+    // A little late is no sleep, or a busy machine would judge nobody.
+    let mut alice = Alone::online(1);
+    alice.wait(Duration::from_secs(13));
+    alice.take();
+    alice.sleep(Duration::from_millis(1000 + 1999), Input::Tick);
+    assert_eq!(alice.told(), ["error unreachable", "Abandon", "reconnecting", "Connect"]);
+    // Without a connection there is nobody to ask.
+    let mut alice = Alone::at(Phase::Waiting);
+    alice.sleep(long, Input::Tick);
+    assert_eq!(alice.told(), ["Connect"]);
 }
 
 /// A face marks one of the names for the user to ask: it must be one that the user looked for.

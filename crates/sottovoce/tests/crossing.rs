@@ -502,6 +502,10 @@ async fn mingle(account: Account, mut rng: ChaCha8Rng, people: usize, until: Ins
                     peer = None;
                 }
                 Event::Error { code: ErrorCode::Busy | ErrorCode::NotInChat, .. } => {}
+                // One who left while the other was away.
+                Event::Error { code: ErrorCode::Unreachable, peer: Some(away), .. } => {
+                    assert_eq!(peer.as_ref(), Some(&away), "{}", account.user);
+                }
                 Event::Error { code, message, .. } => panic!("{}: {code:?} {message}", account.user),
                 _ => {}
             }

@@ -13,7 +13,7 @@ mod common;
 
 use common::{
     Client, World, run_server,
-    screen::{ENTER, ESC, F1, F2, F5, F7, LARGE, SMALL, Screen, Size, USUAL, at_each_size, ctrl},
+    screen::{ENTER, ESC, F1, F2, F3, F5, F7, LARGE, SMALL, Screen, Size, USUAL, at_each_size, ctrl},
 };
 
 at_each_size!(
@@ -178,10 +178,12 @@ fn a_key_that_changed_fills_the_screen(size: Size) {
 }
 
 fn a_peer_that_is_gone_is_told(size: Size) {
-    let world = World::of(["alice", "bob"]);
+    let world = World::with("grace_period = \"3s\"");
+    ["alice", "bob"].iter().for_each(|name| world.user(name));
     let (alice, mut bob, _) = talk(&world, size);
     let bells = alice.bells();
     bob.process.kill().unwrap();
+    alice.expect("bob IS AWAY: what you say waits");
     alice.expect("CHAT LOST: a connection ended without a goodbye");
     alice.expect("chat over");
     assert!(alice.bells() > bells);
@@ -192,20 +194,25 @@ fn a_peer_that_is_gone_is_told(size: Size) {
 
 fn a_server_that_is_gone_is_tried_again(size: Size) {
     let mut world = World::of(["alice", "bob"]);
-    let (mut alice, _bob, _) = talk(&world, size);
+    let (mut alice, mut bob, _) = talk(&world, size);
     world.server.kill().unwrap();
     world.server.wait().unwrap();
     alice.expect("RECONNECTING");
-    alice.expect("CHAT LOST");
     alice.types("is it sent?\r");
-    alice.expect("that was not sent");
-    alice.types(&format!("{}{ESC}", ctrl('u')));
+    alice.expect("you │ is it sent?");
+    alice.expect("waiting for the server");
+    alice.types(F3);
     alice.expect_row(" People");
     alice.expect("RECONNECTING");
     world.server = run_server(&world.server_dir(), &world.address).0;
     alice.expect("connected to localhost as alice");
-    // The list is fresh again.
+    // The list is fresh again, and the chat goes on.
     alice.expect_row("> bob");
+    assert_eq!(bob.expect("message")["text"], "is it sent?");
+    bob.says("it is");
+    alice.types(F3);
+    alice.expect_row("┃ it is");
+    alice.expect("delivered");
     world.server.kill().unwrap();
     alice.expect("RECONNECTING");
     alice.types(&ctrl('q'));
@@ -231,7 +238,8 @@ fn resizes(screen: &Screen, what: &str, marks: &[&str]) {
 
 #[test]
 fn a_window_may_have_any_size_at_any_time() {
-    let world = World::of(["alice", "bob"]);
+    let world = World::with("grace_period = \"1s\"");
+    ["alice", "bob"].iter().for_each(|name| world.user(name));
     let alice = Screen::at_log_in(&world, "alice", USUAL);
     alice.types(ENTER);
     resizes(&alice, "the password is empty", &["server", "user name", "> password"]);

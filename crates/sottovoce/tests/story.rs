@@ -18,9 +18,17 @@ use serde_json::{Value, json};
 
 const MAX_TEXT: usize = 16_384;
 
+/// Who is lost is not waited for much longer than a moment.
+const BRIEF: &str = "grace_period = \"1s\"";
+
 /// A world where these are registered and online.
 fn online<const N: usize>(names: [&str; N]) -> (World, [Client; N]) {
-    let world = World::new();
+    online_at("", names)
+}
+
+/// The same at a server with these settings.
+fn online_at<const N: usize>(settings: &str, names: [&str; N]) -> (World, [Client; N]) {
+    let world = World::with(settings);
     for name in names {
         world.user(name);
     }
@@ -431,7 +439,7 @@ fn bursts_both_ways_arrive_in_order_and_keys_are_renewed_on_the_way() {
 
 #[test]
 fn a_goodbye_and_a_lost_peer_are_told_apart_and_one_is_free_at_once() {
-    let (_world, [mut alice, mut bob, mut carol]) = online(["alice", "bob", "carol"]);
+    let (_world, [mut alice, mut bob, mut carol]) = online_at(BRIEF, ["alice", "bob", "carol"]);
     talk(&mut alice, &mut bob, "bob");
     alice.types("--ex");
     let closed = bob.expect("chat_closed");
@@ -439,9 +447,12 @@ fn a_goodbye_and_a_lost_peer_are_told_apart_and_one_is_free_at_once() {
     talk(&mut bob, &mut carol, "carol");
     says_and_hears(&mut bob, &mut carol, "alice said goodbye");
 
+    // Who is lost may come back, and is waited for.
     bob.process.kill().unwrap();
-    let closed = carol.expect("chat_closed");
-    assert_eq!(closed, json!({ "event": "chat_closed", "peer": "bob", "reason": "lost", "undelivered": 0 }));
+    let told = carol.up_to("chat_closed");
+    let [away, closed] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(*away, json!({ "event": "peer_away", "peer": "bob" }));
+    assert_eq!(*closed, json!({ "event": "chat_closed", "peer": "bob", "reason": "lost", "undelivered": 0 }));
     carol.types("are you there?");
     assert_eq!(carol.expect_error(), "not_in_chat");
     carol.types("--r bob");
@@ -450,7 +461,7 @@ fn a_goodbye_and_a_lost_peer_are_told_apart_and_one_is_free_at_once() {
 
 #[test]
 fn whoever_lost_a_peer_can_be_asked_at_once() {
-    let (world, [mut alice, mut bob, mut carol]) = online(["alice", "bob", "carol"]);
+    let (world, [mut alice, mut bob, mut carol]) = online_at(BRIEF, ["alice", "bob", "carol"]);
     talk(&mut alice, &mut bob, "bob");
     alice.process.kill().unwrap();
     assert_eq!(bob.expect_closed(), "lost");
@@ -460,6 +471,21 @@ fn whoever_lost_a_peer_can_be_asked_at_once() {
     let mut alice = world.log_in("alice");
     alice.types("--r bob");
     alice.expect("user_not_found");
+}
+
+/// A chat is kept by the two programs alone: one that was killed has none, and says so by coming back without.
+#[test]
+fn a_peer_who_is_back_without_the_chat_ends_it() {
+    let (world, [mut alice, mut bob]) = online(["alice", "bob"]);
+    talk(&mut alice, &mut bob, "bob");
+    alice.process.kill().unwrap();
+    bob.expect("peer_away");
+    bob.says("are you there?");
+    let mut alice = world.log_in("alice");
+    let closed = bob.next().unwrap();
+    assert_eq!(closed, json!({ "event": "chat_closed", "peer": "alice", "reason": "lost", "undelivered": 1 }));
+    talk(&mut bob, &mut alice, "alice");
+    says_and_hears(&mut bob, &mut alice, "are you there?");
 }
 
 #[test]

@@ -31,8 +31,8 @@ use std::{
 use common::World;
 use people::port_of;
 use protocol::{
-    Accept, Accepted, ChatHeader, ChatId, Close, CloseReason, Code, Establish, Established, List, Message, Page,
-    Request, ServerError, ToClient, ToServer,
+    Accept, Accepted, ChatHeader, ChatId, Close, CloseReason, Code, Establish, Established, Held, List, Login, Message,
+    Page, Request, Resume, ServerError, ToClient, ToServer, UserName,
 };
 use raw::{Holder, Raw, drain, is_timeout, now, socket};
 use rustls::{
@@ -219,8 +219,8 @@ fn who_does_not_log_in_is_not_waited_for() {
     // A part of a frame is no frame, and more parts buy no time.
     let start = now();
     let mut raw = alice.connect();
-    let frame = [0, 7, Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e'];
-    raw.write(&frame[..8]);
+    let frame = [0, 8, Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e', 0];
+    raw.write(&frame[..9]);
     assert_eq!(raw.hear_all(), [ToClient::Error(ServerError::Idle)]);
     assert!(start.elapsed() >= Duration::from_secs(1) && start.elapsed() < MUCH_LATER, "{:?}", start.elapsed());
     let mut raw = alice.connect();
@@ -267,6 +267,7 @@ fn before_log_in_there_is_nothing_but_log_in() {
         ToServer::Message(Message { header: ChatHeader::new(chat, 0, 0), sealed: vec![1].into() }),
         ToServer::SessionEstablishment(Establish { chat, welcome: vec![1].into() }),
         ToServer::ChatClosed(Close { chat, reason: CloseReason::Left }),
+        ToServer::Resume(Resume { chat, expected: 0 }),
         ToServer::Ping,
     ]
     .map(|frame| frame.encode().unwrap().to_vec())
@@ -294,14 +295,22 @@ fn malformed() -> Vec<Vec<u8>> {
         vec![Code::Pong as u8],
         vec![9],
         vec![15],
-        vec![21],
+        vec![Code::PeerAway as u8; 17],
+        vec![23],
         vec![255],
         // Names that nobody can have; too little; too much.
         vec![Code::Login as u8],
         vec![Code::Login as u8, 0],
         vec![Code::Login as u8, 5, b'A', b'l', b'i', b'c', b'e'],
         vec![Code::Login as u8, 5, b'a', b'l', b'i', b'c'],
-        vec![Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e', 0],
+        vec![Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e'],
+        vec![Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e', 2],
+        vec![Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e', 0, 0],
+        // A chat that was kept, without the half of where it stands; with a byte too many.
+        [&[Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e', 1, 3, b'b', b'o', b'b'][..], &[7; 23]].concat(),
+        [&[Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e', 1, 3, b'b', b'o', b'b'][..], &[7; 25]].concat(),
+        vec![Code::Resume as u8; 24],
+        vec![Code::Resume as u8; 26],
         vec![Code::Ping as u8, 0],
         vec![Code::Exit as u8, 0],
         vec![Code::List as u8, 0],
@@ -326,7 +335,7 @@ fn a_frame_may_come_in_pieces_and_many_at_once() {
     let world = World::new();
     let alice = Holder::registered(&world, "alice");
     let mut raw = alice.connect();
-    for byte in [0, 7, Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e', 0, 1] {
+    for byte in [0, 8, Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e', 0, 0, 1] {
         raw.write(&[byte]);
     }
     raw.write(&[Code::Ping as u8]);
@@ -484,6 +493,9 @@ fn outcome(state: State, frame: &ToServer, keys: &[protocol::PublicKey; 2]) -> O
             bob(ToClient::Message(message.clone()))
         }
         (ToServer::Message(_), _) => nothing(),
+        // Something was missing: the line is broken until bob's client has said where it stands.
+        (ToServer::Resume(Resume { chat: CHAT, .. }), Chatting) => bob(ToClient::PeerAway(CHAT)),
+        (ToServer::Resume(_), _) => nothing(),
         (ToServer::SessionEstablishment(Establish { chat: CHAT, welcome }), Called) => {
             let welcome = welcome.clone();
             bob(ToClient::SessionEstablishment(Established { chat: CHAT, key: alices, welcome }))
@@ -517,6 +529,10 @@ fn each_frame_in_each_state_does_what_it_should() {
         ToServer::List(Page::default()),
         ToServer::Login("alice".parse::<UserName>().unwrap().into()),
         ToServer::Login("bob".parse::<UserName>().unwrap().into()),
+        ToServer::Login(Login {
+            user: "alice".parse().unwrap(),
+            held: Some(Held { peer: "bob".parse().unwrap(), resume: Resume { chat: CHAT, expected: 0 } }),
+        }),
     ];
     for peer in ["alice", "bob", "carol"] {
         frames.push(ToServer::RequestToTalk(Request { peer: peer.parse().unwrap(), chat: OTHER }));
@@ -526,6 +542,7 @@ fn each_frame_in_each_state_does_what_it_should() {
         frames.push(ToServer::Refuse(chat));
         frames.push(ToServer::Message(Message { header: ChatHeader::new(chat, 3, 4), sealed: vec![5; 300].into() }));
         frames.push(ToServer::SessionEstablishment(Establish { chat, welcome: vec![6; 3000].into() }));
+        frames.push(ToServer::Resume(Resume { chat, expected: 5 }));
         for reason in [
             CloseReason::Left,
             CloseReason::CalledOff,

@@ -2,14 +2,14 @@
 
 use protocol::UserName;
 
-use super::{Client, Output, Phase, State, error, error_about, talking::number};
+use super::{Client, Output, State, error, error_about, talking::number};
 use crate::{ErrorCode, Event, Failure};
 
 impl Client {
     /// Notes that the safety number was compared with the peer of the chat, and with nobody else: in a chat it is on
-    /// both screens.
+    /// both screens. That goes on without a connection, and so does this.
     pub(super) fn verify(&mut self, compared: Option<&str>, out: &mut Vec<Output>) {
-        let (Phase::Online, Some(own)) = (&self.phase, &self.own) else {
+        let Some(own) = &self.own else {
             return error(out, ErrorCode::NotInChat, "you are not connected, so nothing was noted");
         };
         match &self.state {

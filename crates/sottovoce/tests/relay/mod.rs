@@ -1,6 +1,8 @@
 //! Client machines and server sessions wired back to back: no sockets, no clock but the one that a test turns.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+pub(crate) mod telling;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -278,6 +280,11 @@ impl Relay {
         true
     }
 
+    /// The next frame to a user's client.
+    pub(crate) fn next_frame(&self, user: usize) -> Option<&bytes::Bytes> {
+        self.users[user].to_client.front()
+    }
+
     /// Changes the next frame to a user's client.
     pub(crate) fn tamper(&mut self, user: usize, change: impl FnOnce(&mut Vec<u8>)) {
         let frame = self.users[user].to_client.front_mut().expect("a frame on its way");
@@ -389,6 +396,14 @@ impl User {
 
     fn fresh_client(name: &UserName, key: &Arc<UserKey>, seed: u64) -> Client {
         Client::new(name.clone(), key.clone(), Box::new(ChaCha20Rng::seed_from_u64(seed)))
+    }
+
+    /// All sealed frames that the client has ever sent.
+    pub(crate) fn sealed(&self) -> Vec<bytes::Bytes> {
+        let frames = self.outputs.iter().filter(|output| telling::is_message(output));
+        frames
+            .filter_map(|output| if let client::Output::Send(frame) = output { Some(frame.clone()) } else { None })
+            .collect()
     }
 
     /// A client as this user's was before anything happened.
