@@ -88,7 +88,7 @@ impl Network {
     pub(crate) fn cut_in(&self, time: Duration) -> JoinHandle<()> {
         let shared = self.shared.clone();
         runtime().spawn(async move {
-            pass(time).await;
+            sleep(time).await;
             shared.cut();
         })
     }
@@ -119,11 +119,11 @@ impl Drop for Network {
 }
 
 /// Takes these networks down for so long: when they are back.
-pub(crate) fn outage(networks: &[&Network], passage: Passage, length: Duration) -> Instant {
+pub(crate) fn outage(networks: &[Network], passage: Passage, length: Duration) -> Instant {
     for network in networks {
         network.becomes(passage);
     }
-    runtime().block_on(pass(length));
+    pass(length);
     let back = now();
     for network in networks {
         network.becomes(Passage::Open);
@@ -131,8 +131,13 @@ pub(crate) fn outage(networks: &[&Network], passage: Passage, length: Duration) 
     back
 }
 
+/// Lets time pass that a test is about, as opposed to time that something takes.
+pub(crate) fn pass(time: Duration) {
+    runtime().block_on(sleep(time));
+}
+
 #[expect(clippy::disallowed_methods, reason = "what happens at which time is what the test is about")]
-async fn pass(time: Duration) {
+async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
