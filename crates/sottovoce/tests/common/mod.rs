@@ -302,6 +302,11 @@ impl Client {
         }
     }
 
+    /// The next event, if one comes by then.
+    pub(crate) fn next_by(&mut self, then: Instant) -> Option<Value> {
+        self.events.recv_timeout(then.saturating_duration_since(now())).ok()
+    }
+
     /// Skips to the next event of this name.
     pub(crate) fn expect(&mut self, event: &str) -> Value {
         self.up_to(event).pop().unwrap()
