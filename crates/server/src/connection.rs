@@ -120,7 +120,9 @@ impl Connection {
                 letter = self.inbox.receive(), if unsent < MAX_UNSENT => self.letters(letter).await,
                 // The client.
                 frame = self.frames.next(), if unsent < MAX_UNSENT_WITH_ANSWERS => match frame {
-                    Some(Ok(frame)) => self.input(Input::Frame(frame.freeze())).await,
+                    // Copied: a frame as it was read keeps the whole buffer that it was read into, and a mailbox is bounded
+                    // by the lengths of the frames that wait in it.
+                    Some(Ok(frame)) => self.input(Input::Frame(Bytes::copy_from_slice(&frame))).await,
                     Some(Err(_)) | None => self.input(Input::Lost).await,
                 },
                 // Time.

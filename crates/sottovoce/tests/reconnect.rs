@@ -19,18 +19,6 @@ use serde_json::{Value, json};
 /// Longer than it takes to end, shorter than any time limit of the client's or the system's for a connection.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-impl World {
-    fn goes(&mut self, how: Signal) {
-        signal(&self.server, how);
-        self.server.wait().unwrap();
-    }
-
-    /// Starts the server again, on the port that it had.
-    fn is_back(&mut self) {
-        self.server = run_server(&self.server_dir(), &self.address).0;
-    }
-}
-
 fn talk_and_say(alice: &mut Client, bob: &mut Client) {
     talk(alice, bob, "bob");
     alice.says("so we meet again");

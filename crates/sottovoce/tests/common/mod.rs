@@ -73,6 +73,17 @@ impl World {
         Self { dir, address, server }
     }
 
+    /// Sends the server a signal that ends it, and waits for the end.
+    pub(crate) fn goes(&mut self, how: rustix::process::Signal) {
+        signal(&self.server, how);
+        self.server.wait().unwrap();
+    }
+
+    /// Starts the server again, on the port that it had.
+    pub(crate) fn is_back(&mut self) {
+        self.server = run_server(&self.server_dir(), &self.address).0;
+    }
+
     pub(crate) fn server_dir(&self) -> PathBuf {
         self.dir.path().join("server")
     }
@@ -289,6 +300,11 @@ impl Client {
             Err(mpsc::RecvTimeoutError::Disconnected) => None,
             Err(mpsc::RecvTimeoutError::Timeout) => panic!("nothing came in {PATIENCE:?}"),
         }
+    }
+
+    /// The next event, if one comes by then.
+    pub(crate) fn next_by(&mut self, then: Instant) -> Option<Value> {
+        self.events.recv_timeout(then.saturating_duration_since(now())).ok()
     }
 
     /// Skips to the next event of this name.
