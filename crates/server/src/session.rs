@@ -302,7 +302,10 @@ impl Session {
             && let (Some(peer), Some(chat)) = (state.peer(), state.chat())
         {
             let kind = match state {
-                State::Calling { .. } => SignalKind::CallOff(reason),
+                // Perhaps the peer has not heard of the request, or does not have the chat: it is the word of a stranger.
+                State::Calling { .. } | State::Chatting { line: Line::Broken { .. }, .. } => {
+                    SignalKind::CallOff(reason)
+                }
                 _ => SignalKind::Close(reason),
             };
             signal(out, (user, self.id), peer, chat, kind);
@@ -330,8 +333,11 @@ impl Session {
 
     /// The client is gone, and may come back: a chat waits for that, a request does not.
     fn lose(&mut self, out: &mut Vec<Output>) {
-        if let Phase::LoggedIn { user, state: State::Chatting { peer, chat, .. } } = &self.phase {
-            signal(out, (user, self.id), peer, *chat, SignalKind::Away);
+        if let Phase::LoggedIn { user, state: State::Chatting { peer, chat, line } } = &self.phase {
+            // With a broken line the peer, if it has the chat, asks until it hears.
+            if let Line::Open(_) = line {
+                signal(out, (user, self.id), peer, *chat, SignalKind::Away);
+            }
             self.free();
         }
         self.leave(out);
