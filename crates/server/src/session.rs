@@ -100,6 +100,11 @@ const PROBE: Duration = Duration::from_secs(1);
 /// that got lost.
 const CHECK: Duration = Duration::from_secs(10);
 
+/// Times that a line may open within [`OPENINGS_IN`]: each can have a client send all again that is not acknowledged,
+/// and costs a peer who means ill next to nothing.
+const MAX_OPENINGS: u32 = 16;
+const OPENINGS_IN: Duration = Duration::from_secs(10);
+
 /// The session of one connection, from the end of the TLS handshake to the end of the connection.
 pub struct Session {
     id: SessionId,
@@ -108,6 +113,14 @@ pub struct Session {
     patience: Patience,
     timers: Timers<Timer>,
     phase: Phase,
+    openings: Openings,
+}
+
+/// How often a line has been opened of late.
+#[derive(Clone, Copy, Debug)]
+struct Openings {
+    since: Instant,
+    count: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +194,8 @@ impl Session {
     pub fn new(id: SessionId, key: PublicKey, server: ServerName, patience: Patience, now: Instant) -> Self {
         let mut timers = Timers::default();
         timers.start_after(Timer::Login, now, patience.login);
-        Self { id, key, server, patience, timers, phase: Phase::AwaitingLogin }
+        let openings = Openings { since: now, count: 0 };
+        Self { id, key, server, patience, timers, phase: Phase::AwaitingLogin, openings }
     }
 
     /// The user, once logged in.

@@ -17,7 +17,7 @@ use client::{Ending, Event, Input, Output};
 use proptest::prelude::*;
 use protocol::{ChatHeader, ChatId, Close, CloseReason, Machine as _, Resume, ToClient, ToServer};
 use relay::{
-    Noticed, Relay, server_name,
+    Noticed, Relay, Way, server_name,
     telling::{in_a_chat, short, start_chat},
 };
 
@@ -34,7 +34,7 @@ fn a_chat_that_ends_while_its_client_logs_in_with_it_is_over_at_the_server_too()
             relay.cut(ALICE, noticed);
             if answered {
                 // The answer is on its way to her.
-                assert!(relay.take_on(relay::Way::Server(ALICE)));
+                assert!(relay.take_on(Way::Server(ALICE)));
             }
             relay.types(ALICE, "/leave");
             relay.types(ALICE, "/leave");
@@ -51,6 +51,44 @@ fn a_chat_that_ends_while_its_client_logs_in_with_it_is_over_at_the_server_too()
             assert_eq!(told, ["message alice hello"], "{noticed:?} {answered}");
         }
     }
+}
+
+/// All but what goes to bob's client, which takes in nothing.
+fn settle_but_for_bob(relay: &mut Relay) {
+    while let Some(way) = relay.ways().into_iter().find(|way| *way != Way::Client(BOB)) {
+        relay.take_on(way);
+    }
+}
+
+/// Each word of 25 bytes had her send a megabyte, as fast as her line could carry it.
+#[test]
+fn a_peer_who_has_never_enough_is_sent_it_again_at_a_pace_that_the_server_sets() {
+    let mut relay = in_a_chat();
+    let chat = ChatHeader::chat_of(&relay.users[BOB].sealed().pop().unwrap()).unwrap();
+    for _ in 0..64 {
+        relay.types(ALICE, &"a".repeat(16_000));
+    }
+    settle_but_for_bob(&mut relay);
+    let sent = |relay: &Relay| relay.users[ALICE].sealed().iter().map(Bytes::len).sum::<usize>();
+    let (whole, before) = (sent(&relay), sent(&relay));
+    for _ in 0..100 {
+        relay.sends(BOB, &ToServer::Resume(Resume { chat, expected: 0 }));
+        settle_but_for_bob(&mut relay);
+    }
+    let times = (sent(&relay) - before).div_ceil(whole);
+    assert!(times <= 16, "alice has sent all again {times} times in no time");
+    // Coming back is no faster way.
+    let before = sent(&relay);
+    for _ in 0..100 {
+        relay.cut(BOB, Noticed::Both);
+        settle_but_for_bob(&mut relay);
+    }
+    assert_eq!(sent(&relay), before);
+    // It is not for ever that bob has to wait.
+    relay.wait(Duration::from_secs(12));
+    assert!(sent(&relay) > before);
+    let told: Vec<_> = relay.news(BOB).iter().filter_map(short).collect();
+    assert_eq!(told.iter().filter(|told| told.starts_with("message alice")).count(), 64, "{told:?}");
 }
 
 /// What a server does that means ill, to one of the two or for it.
