@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use protocol::{ChatHeader, ChatId, Close, CloseReason, Machine as _, Resume, ToClient, ToServer};
 use relay::{
     Noticed, Relay, Way, server_name,
-    telling::{in_a_chat, short, start_chat},
+    telling::{in_a_chat, logged_in, short, start_chat},
 };
 
 const ALICE: usize = 0;
@@ -51,6 +51,30 @@ fn a_chat_that_ends_while_its_client_logs_in_with_it_is_over_at_the_server_too()
             assert_eq!(told, ["message alice hello"], "{noticed:?} {answered}");
         }
     }
+}
+
+/// A pipe that had all of its lines there filled the memory with what waited for the way back.
+#[test]
+fn what_waits_for_the_way_back_of_a_leave_is_bounded_whatever_is_left() {
+    let mut relay = logged_in(&["alice", "bob"]);
+    relay.types(ALICE, "--r bob");
+    relay.settle();
+    relay.types(BOB, "--y");
+    // Her client has made the group; bob's has not shown that it has it.
+    for way in [Way::Server(BOB), Way::Session(ALICE), Way::Client(ALICE)] {
+        assert!(relay.take_on(way));
+    }
+    relay.users[ALICE].unreachable = u64::MAX;
+    relay.cut(ALICE, Noticed::Both);
+    relay.types(ALICE, "/leave");
+    let mut taken = 0;
+    while relay.users[ALICE].client.is_ready() {
+        relay.types(ALICE, "--l");
+        taken += 1;
+        assert!(taken <= 256, "memory is bounded");
+    }
+    relay.wait(Duration::from_secs(5));
+    assert!(relay.users[ALICE].client.is_ready(), "and it is not for ever");
 }
 
 /// All but what goes to bob's client, which takes in nothing.
