@@ -388,6 +388,7 @@ proptest! {
 }
 
 const MALLORY: usize = 2;
+const CAROL: usize = 2;
 
 /// What somebody does who knows the id of another's chat.
 #[derive(Clone, Debug)]
@@ -419,17 +420,18 @@ fn mischief() -> impl Strategy<Value = Vec<Mischief>> {
     prop::collection::vec(step, 0..200)
 }
 
-fn does(relay: &mut Relay, theirs: ChatId, said: &mut [usize; 2], mischief: &Mischief) {
+fn does(relay: &mut Relay, user: usize, theirs: ChatId, said: &mut [usize; 2], mischief: &Mischief) {
     let about = |is_theirs| if is_theirs { theirs } else { ChatId::from_bytes([9; 16]) };
     match mischief {
         Mischief::LogIn(held) => {
-            relay.cut(MALLORY, Noticed::Client);
-            relay.connects(MALLORY);
+            relay.cut(user, Noticed::Client);
+            relay.connects(user);
             let held = held.map(|(peer, is_theirs)| Held {
                 peer: peer.parse().unwrap(),
                 resume: Resume { chat: about(is_theirs), expected: 0 },
             });
-            relay.sends(MALLORY, &ToServer::Login(Login { user: "mallory".parse().unwrap(), held }));
+            let name = relay.users[user].name.clone();
+            relay.sends(user, &ToServer::Login(Login { user: name, held }));
         }
         Mischief::Send(which, is_theirs, peer) => {
             let (chat, peer) = (about(*is_theirs), peer.parse().unwrap());
@@ -445,9 +447,9 @@ fn does(relay: &mut Relay, theirs: ChatId, said: &mut [usize; 2], mischief: &Mis
                 8 => ToServer::ChatClosed(Close { chat, reason: CloseReason::Failed }),
                 _ => ToServer::Resume(Resume { chat, expected: 0 }),
             };
-            relay.sends(MALLORY, &frame);
+            relay.sends(user, &frame);
         }
-        Mischief::Cut => relay.cut(MALLORY, Noticed::Server),
+        Mischief::Cut => relay.cut(user, Noticed::Server),
         Mischief::Take(which) => {
             let ways = relay.ways();
             if let Some(way) = ways.get(which % ways.len().max(1)) {
@@ -476,7 +478,7 @@ proptest! {
         let theirs = ChatHeader::chat_of(&relay.users[BOB].sealed().pop().unwrap()).unwrap();
         let mut said = [0; 2];
         for step in &steps {
-            does(&mut relay, theirs, &mut said, step);
+            does(&mut relay, MALLORY, theirs, &mut said, step);
         }
         relay.settle();
         relay.wait(Duration::from_secs(1));
@@ -488,5 +490,40 @@ proptest! {
             let others = told.iter().find(|told| !told.starts_with("message") && !told.starts_with("renewed"));
             prop_assert_eq!(others, None);
         }
+    }
+
+    /// Whatever the peer of a chat says about it but what is sealed: who wants to leave does, and is free.
+    #[test]
+    fn nobody_is_held_in_a_chat(steps in mischief(), is_cut in any::<bool>()) {
+        let mut relay = logged_in(&["alice", "bob", "carol"]);
+        start_chat(&mut relay);
+        let theirs = ChatHeader::chat_of(&relay.users[BOB].sealed().pop().unwrap()).unwrap();
+        // From here on bob's client is of his own making.
+        let blank = relay.users[BOB].client_again();
+        relay.users[BOB].client = blank;
+        for step in &steps {
+            match step {
+                Mischief::Say(_) if !relay.users[ALICE].client.is_ready() => {}
+                step => does(&mut relay, BOB, theirs, &mut [0; 2], step),
+            }
+        }
+        if is_cut {
+            relay.cut(ALICE, Noticed::Client);
+        }
+        relay.news(ALICE);
+        relay.types(ALICE, "/leave");
+        relay.settle();
+        relay.wait(Duration::from_secs(6));
+        // Bob may ask them to talk meanwhile, as anybody may.
+        for user in [ALICE, CAROL] {
+            relay.types(user, "--n");
+        }
+        relay.settle();
+        relay.types(ALICE, "--r carol");
+        relay.settle();
+        relay.types(CAROL, "--y");
+        relay.settle();
+        let told: Vec<_> = relay.news(ALICE).iter().filter_map(short).collect();
+        prop_assert!(told.last().unwrap().starts_with("chat_started carol"), "{:?}", told);
     }
 }
