@@ -755,40 +755,57 @@ fn an_accepter_who_is_cut_before_the_welcome_has_no_chat_and_nor_has_the_caller(
 /// point of that there is.
 #[test]
 fn a_line_that_breaks_again_while_it_opens_loses_and_repeats_nothing() {
-    let mut longest = 0;
     for (first, second) in [(ALICE, ALICE), (ALICE, BOB), (BOB, ALICE), (BOB, BOB)] {
         for noticed in [Noticed::Both, Noticed::Client] {
-            for steps in 0.. {
-                let context = format!("{first}, then {second} after {steps} steps, {noticed:?}");
-                let mut relay = in_a_chat();
-                says(&mut relay, ALICE, 0..5);
-                says(&mut relay, BOB, 0..5);
-                for _ in 0..7 {
-                    let way = relay.ways()[0];
-                    relay.take_on(way);
-                }
-                relay.cut(first, noticed);
-                let ways = iter::from_fn(|| relay.ways().last().copied().map(|way| relay.take_on(way)));
-                let taken = ways.take(steps).count();
-                relay.cut(second, noticed);
-                says(&mut relay, ALICE, 5..10);
-                says(&mut relay, BOB, 5..10);
-                relay.settle();
-                relay.wait(Duration::from_secs(5));
-                for user in [ALICE, BOB] {
-                    let news = relay.news(user);
-                    assert_eq!(texts(&news), numbers(0..10), "{context}: {news:?}");
-                    assert_eq!(sent(&news), delivered(&news), "{context}: {news:?}");
-                }
-                assert_goes_on(&mut relay);
-                if taken < steps {
-                    longest = longest.max(taken);
-                    break;
-                }
-            }
+            breaks_twice_at_each_point(first, second, noticed, 0);
         }
     }
-    assert!(longest > 20, "only {longest} points were there to be cut at");
+}
+
+/// The same with a renewal among the frames: what was sealed before it is sent again and opened after it.
+#[test]
+fn a_renewal_in_flight_is_sent_again_like_the_rest() {
+    for (first, second) in [(ALICE, BOB), (BOB, ALICE)] {
+        breaks_twice_at_each_point(first, second, Noticed::Both, protocol::limits::RENEW_AFTER_MESSAGES - 3);
+    }
+}
+
+fn breaks_twice_at_each_point(first: usize, second: usize, noticed: Noticed, said_before: u64) {
+    for steps in 0.. {
+        let context = format!("{first}, then {second} after {steps} steps, {noticed:?}");
+        let mut relay = in_a_chat();
+        (0..said_before).for_each(|_| relay.types(ALICE, "long ago"));
+        relay.settle();
+        relay.wait(MOMENT);
+        relay.news(ALICE);
+        relay.news(BOB);
+        says(&mut relay, ALICE, 0..5);
+        says(&mut relay, BOB, 0..5);
+        for _ in 0..7 {
+            let way = relay.ways()[0];
+            relay.take_on(way);
+        }
+        relay.cut(first, noticed);
+        let ways = iter::from_fn(|| relay.ways().last().copied().map(|way| relay.take_on(way)));
+        let taken = ways.take(steps).count();
+        relay.cut(second, noticed);
+        says(&mut relay, ALICE, 5..10);
+        says(&mut relay, BOB, 5..10);
+        relay.settle();
+        relay.wait(Duration::from_secs(5));
+        for user in [ALICE, BOB] {
+            let news = relay.news(user);
+            assert_eq!(texts(&news), numbers(0..10), "{context}: {news:?}");
+            assert_eq!(sent(&news), delivered(&news), "{context}: {news:?}");
+            let renewed = news.iter().filter(|event| matches!(event, Event::Renewed { .. })).count();
+            assert_eq!(renewed, usize::from(said_before > 0), "{context}: {news:?}");
+        }
+        assert_goes_on(&mut relay);
+        if taken < steps {
+            assert!(taken > 10, "only {taken} points were there to be cut at");
+            return;
+        }
+    }
 }
 
 /// A chat ends for who stayed when who went does not come back, and not before.
