@@ -704,8 +704,11 @@ fn a_caller_who_is_cut_before_the_peer_has_shown_its_group() {
                 assert!(relay.take_on(way));
             }
             assert!(!told(&mut relay, ALICE).iter().any(|event| event.starts_with("chat_started")));
+            relay.users[ALICE].unreachable = 1;
             relay.cut(ALICE, noticed);
+            relay.settle();
             if steps == 3 {
+                // With nothing of alice's to come that would call for an answer.
                 relay.types(BOB, "is it you?");
             }
             relay.settle();
