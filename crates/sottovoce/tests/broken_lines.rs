@@ -712,7 +712,8 @@ fn a_caller_who_is_cut_before_the_peer_has_shown_its_group() {
                 relay.types(BOB, "is it you?");
             }
             relay.settle();
-            relay.wait(Duration::from_secs(30));
+            // Before the first renewal, which would take along what waits.
+            relay.wait(Duration::from_secs(25));
             let context = format!("{noticed:?} after {steps} steps");
             let (alice, bob) = (told_of_chat(&mut relay, ALICE), told_of_chat(&mut relay, BOB));
             assert_eq!(alice.contains(&"message bob is it you?".to_owned()), steps == 3, "{context}: {alice:?}");
