@@ -10,17 +10,17 @@
     reason = "a test may panic, and tells how long things took"
 )]
 
+mod cable;
 mod common;
 mod ledger;
-mod network;
 mod people;
 mod raw;
 
 use std::{fs, thread, time::Duration};
 
+use cable::{Cable, pass};
 use common::{Client, World, now, signal, talk};
 use ledger::{Ledger, check};
-use network::{Network, pass};
 use protocol::{
     Accept, ChatHeader, ChatId, Close, CloseReason, Establish, Request, ToClient, ToServer, limits::WINDOW_BYTES,
 };
@@ -113,13 +113,13 @@ fn a_connection_that_dies_in_silence_is_noticed_and_replaced() {
 
 fn dies_in_silence(world: &World, pair: u32, when: Duration) -> Duration {
     let names = ["alice", "bob"].map(|name| format!("{name}-{pair}"));
-    let network = Network::to(world);
-    world.user_at(&names[0], &network.dial());
+    let cable = Cable::to(world);
+    world.user_at(&names[0], &cable.dial());
     world.user(&names[1]);
     let [mut alice, mut bob] = names.each_ref().map(|name| world.log_in(name));
     talk(&mut alice, &mut bob, &names[1]);
     pass(when);
-    network.loses_all();
+    cable.loses_all();
     let begin = now();
     // Without a word there is nothing but the heartbeat to find it out.
     let speaks = pair % 2 == 0;

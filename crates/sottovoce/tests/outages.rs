@@ -9,13 +9,13 @@
     reason = "a test may panic, and tells how long things took"
 )]
 
+mod cable;
 mod common;
-mod network;
 
 use std::{thread, time::Duration};
 
+use cable::{Cable, Passage, outage, pass};
 use common::{World, talk};
-use network::{Network, Passage, outage, pass};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
@@ -57,15 +57,15 @@ fn once_the_network_is_back_both_chat_again_within_a_second() {
 /// How long each of the cuts of one pair's connections made the two wait after the return of the network.
 fn waits(world: &World, pair: usize) -> Vec<Duration> {
     let names = ["alice", "bob"].map(|name| format!("{name}-{pair}"));
-    let networks = [Network::to(world), Network::to(world)];
-    for (name, network) in names.iter().zip(&networks) {
-        world.user_at(name, &network.dial());
+    let cables = [Cable::to(world), Cable::to(world)];
+    for (name, cable) in names.iter().zip(&cables) {
+        world.user_at(name, &cable.dial());
     }
     let [mut alice, mut bob] = names.each_ref().map(|name| world.log_in(name));
     talk(&mut alice, &mut bob, &names[1]);
     let mut rng = ChaCha8Rng::seed_from_u64(SEED + pair as u64);
     let one_cut = |cut: usize| {
-        let down = [&networks[..], &networks[..1], &networks[1..]][cut % 3];
+        let down = [&cables[..], &cables[..1], &cables[1..]][cut % 3];
         let passage = if cut % 2 == 0 { Passage::Refused } else { Passage::Held };
         pass(CALM);
         let back = outage(down, passage, Duration::from_millis(u64::from(rng.next_u32() % OUTAGE)));
