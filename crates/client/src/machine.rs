@@ -150,6 +150,8 @@ enum Phase {
     LoggingIn {
         purpose: Purpose,
         negotiated: identity::Negotiated,
+        /// The chat that the server was told of.
+        held: Option<ChatId>,
         claimed: Option<ServerName>,
     },
     Online,

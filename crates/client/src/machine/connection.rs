@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::{Own, Rng};
-use protocol::{Login, ServerName, ToServer};
+use protocol::{Close, CloseReason, Login, ServerName, ToServer};
 
 use super::{Client, Leaving, Output, Phase, State, Timer, send};
 use crate::{Ending, ErrorCode, Event, Failure};
@@ -75,9 +75,10 @@ impl Client {
         if purpose != Purpose::Reconnect {
             out.push(Output::Event(Event::Connected));
         }
-        self.phase = Phase::LoggingIn { purpose, negotiated, claimed: None };
-        self.timers.start_after(Timer::LogIn, now, LOG_IN);
         let held = self.state.conversation().map(|conversation| conversation.held());
+        let chat = held.as_ref().map(|held| held.resume.chat);
+        self.phase = Phase::LoggingIn { purpose, negotiated, held: chat, claimed: None };
+        self.timers.start_after(Timer::LogIn, now, LOG_IN);
         send(out, &ToServer::Login(Login { user: self.user.clone(), held }));
     }
 
@@ -92,9 +93,10 @@ impl Client {
     }
 
     pub(super) fn server_name_checked(&mut self, checked: Result<(), Failure>, now: Instant, out: &mut Vec<Output>) {
-        let Phase::LoggingIn { negotiated, claimed: Some(server), .. } = &self.phase else {
+        let Phase::LoggingIn { negotiated, held, claimed: Some(server), .. } = &self.phase else {
             return;
         };
+        let held = *held;
         if let Err(failure) = checked.and_then(|()| self.is_as_before(server)) {
             return self.fail(failure, out);
         }
@@ -113,6 +115,10 @@ impl Client {
         self.timers.stop(Timer::LogIn);
         self.timers.start_after(Timer::Ping, now, PING);
         self.timers.start_after(Timer::Stable, now, STABLE);
+        if let Some(chat) = held.filter(|chat| self.state.chat() != Some(*chat)) {
+            // It has ended since the log-in went out, and the server took it up.
+            send(out, &ToServer::ChatClosed(Close { chat, reason: CloseReason::Left }));
+        }
         self.await_peer(now);
         // What follows a /leave among them waits for the log-in after it.
         self.do_what_waited(now, out);
