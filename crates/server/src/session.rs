@@ -29,6 +29,8 @@ pub enum Input {
     Signal(Signal),
     /// A signal of this session's could not be delivered.
     Undelivered {
+        /// To whom.
+        to: UserName,
         /// The chat that it was about.
         chat: ChatId,
         /// Whether it [is said again](SignalKind::is_repeated).
@@ -228,7 +230,9 @@ impl Machine for Session {
                 }
             }
             Input::Signal(signal) => self.signal(signal, now, out),
-            Input::Undelivered { chat, is_repeated, why } => self.undelivered(chat, is_repeated, why, now, out),
+            Input::Undelivered { to, chat, is_repeated, why } => {
+                self.undelivered(&to, chat, is_repeated, why, now, out)
+            }
             Input::Replaced { held } => self.replaced(held, out),
             Input::End(reason) => self.end(reason, out),
             Input::Lost => self.lose(out),
