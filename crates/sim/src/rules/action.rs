@@ -3,7 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use protocol::ChatId;
-use server::{session::Timer, signal::{SessionId, SignalKind}};
+use server::{
+    session::Timer,
+    signal::{SessionId, SignalKind},
+};
 
 use super::{
     Relay, Will,

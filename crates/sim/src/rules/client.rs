@@ -148,11 +148,7 @@ impl Client {
                 }
             }
             ToClient::Error(ServerError::Replaced | ServerError::Protocol | ServerError::Removed) => self.talk = None,
-            ToClient::Message(_)
-            | ToClient::Error(_)
-            | ToClient::LoggedIn(_)
-            | ToClient::List(_)
-            | ToClient::Pong => {}
+            ToClient::Message(_) | ToClient::Error(_) | ToClient::LoggedIn(_) | ToClient::List(_) | ToClient::Pong => {}
         }
         Some(answers)
     }

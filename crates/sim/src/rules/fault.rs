@@ -59,14 +59,7 @@ impl Fault {
         });
     }
 
-    fn hand_signal(
-        self,
-        relay: &Relay,
-        person: Person,
-        seat: &mut Seat,
-        mut signal: Signal,
-        out: &mut Vec<Output>,
-    ) {
+    fn hand_signal(self, relay: &Relay, person: Person, seat: &mut Seat, mut signal: Signal, out: &mut Vec<Output>) {
         let is_request = matches!(signal.kind, SignalKind::Request { .. });
         match (self, seat.session.state()) {
             (Self::RingsInAChat, Some(State::Chatting { .. })) if is_request => {

@@ -56,7 +56,9 @@ impl Relay {
         vec![
             Property::sometimes("a chat is open on both sides", |_, world| is_open_somewhere(world)),
             Property::sometimes("a line is broken on both sides", |_, world: &World| {
-                let broken = |seat: &Seat| matches!(seat.session.state(), Some(State::Chatting { line: Line::Broken { .. }, .. }));
+                let broken = |seat: &Seat| {
+                    matches!(seat.session.state(), Some(State::Chatting { line: Line::Broken { .. }, .. }))
+                };
                 world.seats().filter(|(_, seat)| broken(seat)).count() >= 2
             }),
             Property::sometimes("a line opens again after both came back", |_, world: &World| {
@@ -80,7 +82,9 @@ fn nobody_is_in_two_chats(_: &Relay, world: &World) -> bool {
                 chats.push(*chat);
             }
         }
-        chats.extend(place.client().filter(|client| client.is_chatting()).and_then(|client| client.talk).map(|talk| talk.chat));
+        chats.extend(
+            place.client().filter(|client| client.is_chatting()).and_then(|client| client.talk).map(|talk| talk.chat),
+        );
         chats.windows(2).all(|pair| matches!(pair, [one, other] if one == other))
     };
     world.breach != Some(Rule::OneChat) && Person::ALL.into_iter().all(is_in_one)
@@ -97,34 +101,40 @@ fn a_chat_that_both_come_back_with_goes_on(relay: &Relay, world: &World) -> bool
     if (left.losses, left.lies) != (bounds.losses, bounds.lies) {
         return true;
     }
-    let shared = shared_chats(world);
+    let mut shared = shared_chats(world);
+    shared.retain(|(one, other, chat)| !is_ending(world, [*one, *other], *chat));
     // Whoever has no further attempt has come back too late.
     let is_late = world.seats().any(|(_, seat)| seat.wait_of(Timer::Grace).is_some_and(|left| left < super::PROBE));
     if shared.is_empty() || is_late {
         return true;
     }
-    // A session may have ended the chat without its client, or the other session, having heard of it.
-    let is_ended = |chat: ChatId| {
-        let ends = |flight: &Flight| flight.signal.chat == chat && matches!(flight.signal.kind, SignalKind::Close(_));
-        let holds = |seat: &Seat| seat.client.as_ref().and_then(|client| client.talk).is_some_and(|talk| talk.chat == chat);
-        let has = |seat: &Seat| seat.session.state().and_then(State::chat) == Some(chat);
-        world.flights.iter().any(|flight| ends(flight)) || world.seats().any(|(_, seat)| holds(seat) && !has(seat))
-    };
-    let Some(after) = (Rest { relay, all_come_back: true }).of(world) else {
-        return true;
-    };
-    shared.iter().all(|(one, chat)| is_ended(*chat) || after.place(*one).seat().is_some_and(|seat| is_open_for(&after, *one, seat)))
+    let after = Rest { relay, all_come_back: true }.of(world);
+    shared.iter().all(|(one, ..)| {
+        // That it comes to rest is another rule.
+        after.as_ref().is_none_or(|after| after.place(*one).seat().is_some_and(|seat| is_open_for(after, *one, seat)))
+    })
 }
 
-/// The chats that two clients have with each other, each with one of the two.
-fn shared_chats(world: &World) -> Vec<(Person, ChatId)> {
+/// Whether a session of theirs has ended the chat, or is about to, though the clients have not heard of it.
+fn is_ending(world: &World, pair: [Person; 2], chat: ChatId) -> bool {
+    let closes = |flight: &Flight| flight.signal.chat == chat && matches!(flight.signal.kind, SignalKind::Close(_));
+    let leaves = |seat: &Seat| {
+        let has = seat.session.state().and_then(State::chat) == Some(chat);
+        !has || seat.replaced.is_some_and(|held| held != Some(chat))
+    };
+    world.flights.iter().any(|flight| closes(flight))
+        || world.seats().any(|(person, seat)| pair.contains(&person) && leaves(seat))
+}
+
+/// The chats that two clients have with each other.
+fn shared_chats(world: &World) -> Vec<(Person, Person, ChatId)> {
     let chat_of = |person| {
         let client = world.place(person).client().filter(|client| client.is_chatting())?;
         client.talk.map(|talk| (talk.peer, talk.chat))
     };
     let is_shared = |person| {
         let (peer, chat) = chat_of(person)?;
-        (person < peer && chat_of(peer) == Some((person, chat))).then_some((person, chat))
+        (person < peer && chat_of(peer) == Some((person, chat))).then_some((person, peer, chat))
     };
     Person::ALL.into_iter().filter_map(is_shared).collect()
 }
@@ -133,7 +143,8 @@ fn shared_chats(world: &World) -> Vec<(Person, ChatId)> {
 fn nobody_waits_past_a_timer(relay: &Relay, world: &World) -> bool {
     world.seats().all(|(person, seat)| {
         let is_liar = person == Person::Carol && relay.bounds.left.lies > 0;
-        leaves_in_time(relay, person, seat) && (relay.bounds.frames > 0 || is_liar || knows_with_its_client(relay, seat))
+        leaves_in_time(relay, person, seat)
+            && (relay.bounds.frames > 0 || is_liar || knows_with_its_client(relay, seat))
     })
 }
 
@@ -204,9 +215,13 @@ fn callers_of_each_other_meet(relay: &Relay, world: &World) -> bool {
     }
     let mut actions = Vec::new();
     relay.possible(world, &mut actions);
-    !actions.is_empty() || [Person::Alice, Person::Bob].into_iter().all(|person| {
-        world.place(person).seat().is_some_and(|seat| is_open_for(world, person, seat) && knows_with_its_client(relay, seat))
-    })
+    !actions.is_empty()
+        || [Person::Alice, Person::Bob].into_iter().all(|person| {
+            world
+                .place(person)
+                .seat()
+                .is_some_and(|seat| is_open_for(world, person, seat) && knows_with_its_client(relay, seat))
+        })
 }
 
 fn is_open_somewhere(world: &World) -> bool {

@@ -44,7 +44,8 @@ impl Rest<'_> {
             if is_at_rest(&step.world) {
                 return Some(step.world);
             }
-            let wait = step.world.seats().filter_map(|(_, seat)| self.relay.next_timer(seat)).map(|next| next.1).min()?;
+            let wait =
+                step.world.seats().filter_map(|(_, seat)| self.relay.next_timer(seat)).map(|next| next.1).min()?;
             waited = waited.saturating_add(wait);
             if waited > limit {
                 return None;
@@ -80,7 +81,12 @@ impl Rest<'_> {
                     next.push(Action::Notices(person, seat.id));
                 }
             }
-            match place.seat().and_then(|seat| seat.client.as_ref()).and_then(|client| client.talk).map(|talk| talk.stage) {
+            match place
+                .seat()
+                .and_then(|seat| seat.client.as_ref())
+                .and_then(|client| client.talk)
+                .map(|talk| talk.stage)
+            {
                 Some(Stage::Invited) => next.push(Action::Does(person, Deed::Establish)),
                 Some(Stage::Chatting { owes: true, .. }) => next.push(Action::Does(person, Deed::Resume)),
                 _ => {}

@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use protocol::{
-    ChatId, Close, CloseReason, Login, Machine as _, Request, ToClient, ToServer,
-};
+use protocol::{ChatId, Close, CloseReason, Login, Machine as _, Request, ToClient, ToServer};
 use server::{
     session::{Input, Output, Session, State},
     signal::{SessionId, Signal, SignalKind, Undelivered},
@@ -232,7 +230,8 @@ impl Step<'_> {
         let told = self.world.seat(*receiver, *to).map_or(0, |seat| seat.down.len());
         self.input(*receiver, *to, Input::Signal(signal.clone()));
         let seat = self.world.seat(*receiver, *to);
-        let is_stranger = before.as_ref().and_then(State::peer).is_some_and(|peer| peer != self.relay.names.of(*origin));
+        let is_stranger =
+            before.as_ref().and_then(State::peer).is_some_and(|peer| peer != self.relay.names.of(*origin));
         let is_changed = seat.and_then(|seat| seat.session.state()) != before.as_ref()
             || seat.is_some_and(|seat| seat.down.len() != told);
         if is_stranger && is_changed {
@@ -246,7 +245,8 @@ impl Step<'_> {
             let place = self.world.place_mut(person);
             place.current = None;
             let newest = place.seats.drain(..).next_back();
-            place.away = place.away.take().or(newest.and_then(|seat| seat.client).map(|client| client.without_connection()));
+            place.away =
+                place.away.take().or(newest.and_then(|seat| seat.client).map(|client| client.without_connection()));
         }
     }
 
@@ -297,12 +297,10 @@ impl Step<'_> {
             }
             Output::Signal { to, signal } => {
                 let (chat, is_repeated) = (signal.chat, signal.kind.is_repeated());
-                let absent = Some(Input::Undelivered { chat, is_repeated, why: Undelivered::Absent });
-                let Some(receiver) = relay.person(&to) else {
-                    return absent;
-                };
+                let why = Undelivered::Absent;
+                let receiver = relay.person(&to)?;
                 let Some(to) = self.world.place(receiver).current else {
-                    return absent;
+                    return Some(Input::Undelivered { to, chat, is_repeated, why });
                 };
                 self.world.post(Flight::new(person, receiver, to, signal));
                 None
