@@ -189,7 +189,7 @@ impl Connection {
                     tracing::trace!(target: "relay", frame = %Hex(frame), "message");
                 }
                 let result = self.relay.router.send(&to, signal);
-                result.err().map(|why| Input::Undelivered { chat, is_repeated, why })
+                result.err().map(|why| Input::Undelivered { to, chat, is_repeated, why })
             }
             Output::LookUp(user) => {
                 self.sweep = self.relay.sweeps();

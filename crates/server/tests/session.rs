@@ -372,7 +372,7 @@ fn what_other_sessions_say_is_passed_on_as_it_has_to_be() {
     assert_eq!(Test::calling("alice").hear("alice", CHAT, SignalKind::Unavailable), not_found);
     assert_eq!(Test::calling("alice").hear("alice", CHAT, SignalKind::Close(CloseReason::Left)), not_found);
     assert_eq!(Test::calling("alice").hear("alice", CHAT, SignalKind::Refuse), [sent(&ToClient::Refuse(CHAT))]);
-    let undelivered = |why| Input::Undelivered { chat: CHAT, is_repeated: false, why };
+    let undelivered = |why| Input::Undelivered { to: name("alice"), chat: CHAT, is_repeated: false, why };
     for why in [Undelivered::Absent, Undelivered::Full] {
         assert_eq!(Test::calling("alice").input(undelivered(why)), not_found);
     }

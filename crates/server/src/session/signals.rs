@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use protocol::{Accepted, ChatId, Close, CloseReason, Established, Request, ToClient};
+use protocol::{Accepted, ChatId, Close, CloseReason, Established, Request, ToClient, UserName};
 
 use super::{Line, Output, Phase, Session, Side, State, Timer, send, signal};
 use crate::signal::{Signal, SignalKind, Undelivered};
@@ -83,6 +83,7 @@ impl Session {
 
     pub(super) fn undelivered(
         &mut self,
+        to: &UserName,
         chat: ChatId,
         is_repeated: bool,
         why: Undelivered,
@@ -92,7 +93,8 @@ impl Session {
         let Phase::LoggedIn { state, .. } = &self.phase else {
             return;
         };
-        if !state.is_about(chat) {
+        // What a stranger is answered may name this chat, if the stranger did.
+        if !state.is_about(chat) || state.peer() != Some(to) {
             return;
         }
         match (state, why) {

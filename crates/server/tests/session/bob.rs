@@ -155,7 +155,7 @@ impl Test {
 
     /// Alice is not online.
     pub(crate) fn absent(&mut self, is_repeated: bool) -> Vec<Output> {
-        self.input(Input::Undelivered { chat: CHAT, is_repeated, why: Undelivered::Absent })
+        self.input(Input::Undelivered { to: name("alice"), chat: CHAT, is_repeated, why: Undelivered::Absent })
     }
 
     /// Lets time go by up to the session's deadline; what it does then, and how long after the start that is.

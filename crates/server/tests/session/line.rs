@@ -205,8 +205,9 @@ fn a_client_is_told_once_that_its_peer_is_away() {
     assert_eq!(test.absent(true), [peer_away()]);
     assert_eq!(test.absent(true), []);
 
-    let elsewhere = Input::Undelivered { chat: OTHER_CHAT, is_repeated: false, why: Undelivered::Absent };
-    assert_eq!(Test::chatting().input(elsewhere), [], "a word about another chat");
+    let absent = |to, chat| Input::Undelivered { to: name(to), chat, is_repeated: false, why: Undelivered::Absent };
+    assert_eq!(Test::chatting().input(absent("alice", OTHER_CHAT)), [], "a word about another chat");
+    assert_eq!(Test::chatting().input(absent("carol", CHAT)), [], "an answer to one who named this chat");
 }
 
 #[test]
@@ -274,7 +275,7 @@ fn a_chat_that_is_being_set_up_has_no_line_yet() {
 
 #[test]
 fn what_is_said_again_may_find_a_mailbox_full() {
-    let full = || Input::Undelivered { chat: CHAT, is_repeated: true, why: Undelivered::Full };
+    let full = || Input::Undelivered { to: name("alice"), chat: CHAT, is_repeated: true, why: Undelivered::Full };
     for make in LINES {
         assert_eq!(make().input(full()), []);
     }

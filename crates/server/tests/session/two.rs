@@ -336,7 +336,7 @@ impl World {
                         let mailbox = &mut self.sessions.get_mut(&id).unwrap().mailbox;
                         inputs.extend(std::mem::take(mailbox).into_iter().map(Input::Signal));
                     }
-                    inputs.push_back(Input::Undelivered { chat, is_repeated, why });
+                    inputs.push_back(Input::Undelivered { to, chat, is_repeated, why });
                 }
                 Output::Disconnect => {
                     self.sessions.remove(&id);

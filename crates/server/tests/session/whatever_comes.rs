@@ -50,7 +50,7 @@ fn signals() -> impl Strategy<Value = Input> {
 
 fn undelivered() -> impl Strategy<Value = Input> {
     (chats(), any::<bool>(), prop_oneof![6 => Just(Undelivered::Absent), 1 => Just(Undelivered::Full)])
-        .prop_map(|(chat, is_repeated, why)| Input::Undelivered { chat, is_repeated, why })
+        .prop_map(|(chat, is_repeated, why)| Input::Undelivered { to: name("alice"), chat, is_repeated, why })
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

@@ -216,7 +216,7 @@ impl Relay {
                 let (chat, is_repeated) = (signal.chat, signal.kind.is_repeated());
                 match self.users.iter_mut().find(|other| other.name == to && other.is_registered()) {
                     Some(receiver) => receiver.to_session.push_back(signal),
-                    None => return Some(Input::Undelivered { chat, is_repeated, why: Undelivered::Absent }),
+                    None => return Some(Input::Undelivered { to, chat, is_repeated, why: Undelivered::Absent }),
                 }
             }
             Output::Disconnect => {
