@@ -61,7 +61,7 @@ fn thousands_of_messages_arrive_once_and_in_order_whatever_is_cut_or_killed() {
             })
         });
         let mut left = ledgers.len();
-        for blow in 1.. {
+        for blow in 1_usize.. {
             match is_done.recv_timeout(BLOW) {
                 Ok(()) => left -= 1,
                 Err(_) => assert!(begin.elapsed() < PATIENCE, "some of it never comes"),
@@ -69,13 +69,13 @@ fn thousands_of_messages_arrive_once_and_in_order_whatever_is_cut_or_killed() {
             if left == 0 {
                 break;
             }
-            if blow % 2 == 0 {
+            if blow.is_multiple_of(2) {
                 for cable in &cables {
                     // Anywhere: in the midst of a handshake, of a record, of a frame.
                     cable.cut_after(rng.next_u32() as usize % 4000);
                 }
             }
-            if blow % KILL == 0 {
+            if blow.is_multiple_of(KILL) {
                 world.goes(Signal::KILL);
                 world.is_back();
                 kills += 1;
@@ -96,7 +96,7 @@ fn thousands_of_messages_arrive_once_and_in_order_whatever_is_cut_or_killed() {
 /// Of all lengths, most of them short.
 fn texts(name: &str, rng: &mut ChaCha8Rng) -> Vec<String> {
     let text = |n| {
-        let most = if rng.next_u32() % 50 == 0 { 16_000 } else { 300 };
+        let most = if rng.next_u32().is_multiple_of(50) { 16_000 } else { 300 };
         format!("{name} says {n}: {}", "x".repeat(rng.next_u32() as usize % most))
     };
     (0..MESSAGES).map(text).collect()
