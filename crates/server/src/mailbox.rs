@@ -12,6 +12,9 @@ use crate::signal::{Signal, SignalKind, Undelivered};
 /// Requests that may lie in a mailbox, to talk or to open a line again. Anybody may ask anybody, so these are the letters
 /// of strangers: few, and never in the way of what the peer of a chat sends.
 const MAX_REQUESTS: usize = 16;
+/// Words that one of these is taken back, in a mailbox. More than requests, for one that was taken in can have left its
+/// own behind.
+const MAX_CALL_OFFS: usize = 2 * MAX_REQUESTS;
 /// Places that messages leave free for what starts and ends chats.
 const RESERVED_FOR_CONTROL: usize = 64;
 
@@ -40,6 +43,8 @@ struct Shared {
     bytes: AtomicUsize,
     /// In the queue.
     requests: AtomicUsize,
+    /// In the queue.
+    call_offs: AtomicUsize,
     end: CancellationToken,
     /// How to end; never set where a letter found no room.
     order: OnceLock<Order>,
@@ -138,13 +143,17 @@ impl Inbox {
 struct Counted {
     bytes: usize,
     requests: usize,
+    call_offs: usize,
 }
 
 impl Counted {
     fn of(signal: &Signal) -> Self {
         match &signal.kind {
-            SignalKind::Message(frame) => Self { bytes: frame.len(), requests: 0 },
-            SignalKind::Request { .. } | SignalKind::Ask(_) | SignalKind::Check => Self { bytes: 0, requests: 1 },
+            SignalKind::Message(frame) => Self { bytes: frame.len(), ..Self::default() },
+            SignalKind::Request { .. } | SignalKind::Ask(_) | SignalKind::Check => {
+                Self { requests: 1, ..Self::default() }
+            }
+            SignalKind::CallOff(_) => Self { call_offs: 1, ..Self::default() },
             _ => Self::default(),
         }
     }
@@ -152,6 +161,7 @@ impl Counted {
     fn take_back(self, shared: &Shared) {
         shared.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         shared.requests.fetch_sub(self.requests, Ordering::Relaxed);
+        shared.call_offs.fetch_sub(self.call_offs, Ordering::Relaxed);
     }
 }
 
@@ -162,7 +172,12 @@ impl Shared {
         let counted = Counted::of(signal);
         let bytes = self.bytes.fetch_add(counted.bytes, Ordering::Relaxed).saturating_add(counted.bytes);
         let requests = self.requests.fetch_add(counted.requests, Ordering::Relaxed).saturating_add(counted.requests);
-        if (counted.bytes > 0 && bytes > max_bytes) || (counted.requests > 0 && requests > MAX_REQUESTS) {
+        let call_offs =
+            self.call_offs.fetch_add(counted.call_offs, Ordering::Relaxed).saturating_add(counted.call_offs);
+        if (counted.bytes > 0 && bytes > max_bytes)
+            || (counted.requests > 0 && requests > MAX_REQUESTS)
+            || (counted.call_offs > 0 && call_offs > MAX_CALL_OFFS)
+        {
             counted.take_back(self);
             return None;
         }
@@ -172,6 +187,8 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use protocol::{CloseReason, PublicKey};
 
     use super::*;
@@ -225,6 +242,62 @@ mod tests {
                 assert_eq!(mailbox.send(signal(kind)), Ok(()));
             }
         }
+    }
+
+    /// Anybody can log in with a chat that nobody else has, and let go of it again, as often as the server lets him in.
+    #[test]
+    fn strangers_who_come_back_with_chats_that_nobody_has_cannot_fill_a_mailbox() {
+        let (mailbox, _inbox) = mailbox(256, 100_000);
+        for _ in 0..1000 {
+            for what in said_by_a_stranger() {
+                _ = mailbox.send(what);
+            }
+        }
+        assert!(!mailbox.shared.end.is_cancelled());
+        assert_eq!(mailbox.send(message(10)), Ok(()), "what the peer of a chat says finds room");
+    }
+
+    /// All that sessions say to a user of whom nothing is known but the name.
+    fn said_by_a_stranger() -> Vec<Signal> {
+        use protocol::{Close, Held, Login, Machine as _, Resume, ToServer};
+
+        use crate::session::{Input, Output, Patience, Session};
+
+        let (key, chat, minute) =
+            (PublicKey::from_bytes([1; 32]), ChatId::from_bytes([7; 16]), Duration::from_secs(60));
+        let patience = Patience {
+            login: minute,
+            refusal: minute,
+            idle: minute,
+            request: minute,
+            establishment: minute,
+            grace: minute,
+        };
+        #[expect(clippy::disallowed_methods, reason = "an Instant can only be had from the clock")]
+        let now = Instant::now();
+        let held = Held { peer: "alice".parse().unwrap(), resume: Resume { chat, expected: 0 } };
+        let frame = |frame: ToServer| Input::Frame(frame.encode().unwrap());
+        let close = |reason| frame(ToServer::ChatClosed(Close { chat, reason }));
+        let ends = [close(CloseReason::Left), close(CloseReason::Failed), frame(ToServer::Exit), Input::Lost];
+        let mut said = Vec::new();
+        for end in ends {
+            let mut session =
+                Session::new(SessionId::new(1), key, "chat.example".parse().unwrap(), patience.clone(), now);
+            let mut out = Vec::new();
+            session.handle(
+                frame(ToServer::Login(Login { user: "mallory".parse().unwrap(), held: Some(held.clone()) })),
+                now,
+                &mut out,
+            );
+            session.handle(Input::Registered(Some(Some(key))), now, &mut out);
+            session.handle(end, now, &mut out);
+            said.extend(out.into_iter().filter_map(|output| match output {
+                Output::Signal { signal, .. } => Some(signal),
+                _ => None,
+            }));
+        }
+        assert!(said.len() >= 4, "alice is asked each time");
+        said
     }
 
     #[test]

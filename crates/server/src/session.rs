@@ -102,6 +102,11 @@ const PROBE: Duration = Duration::from_secs(1);
 /// that got lost.
 const CHECK: Duration = Duration::from_secs(10);
 
+/// Times that a line may open within [`OPENINGS_IN`]: each can have a client send all again that is not acknowledged,
+/// and costs a peer who means ill next to nothing.
+const MAX_OPENINGS: u32 = 16;
+const OPENINGS_IN: Duration = Duration::from_secs(10);
+
 /// The session of one connection, from the end of the TLS handshake to the end of the connection.
 #[derive(Clone)]
 pub struct Session {
@@ -111,6 +116,14 @@ pub struct Session {
     patience: Patience,
     timers: Timers<Timer>,
     phase: Phase,
+    openings: Openings,
+}
+
+/// How often a line has been opened of late.
+#[derive(Clone, Copy, Debug)]
+struct Openings {
+    since: Instant,
+    count: u32,
 }
 
 /// What a session waits for. The first six have their time from [`Patience`].
@@ -188,7 +201,8 @@ impl Session {
     pub fn new(id: SessionId, key: PublicKey, server: ServerName, patience: Patience, now: Instant) -> Self {
         let mut timers = Timers::default();
         timers.start_after(Timer::Login, now, patience.login);
-        Self { id, key, server, patience, timers, phase: Phase::AwaitingLogin }
+        let openings = Openings { since: now, count: 0 };
+        Self { id, key, server, patience, timers, phase: Phase::AwaitingLogin, openings }
     }
 
     /// The user, once logged in.
@@ -324,7 +338,10 @@ impl Session {
             && let (Some(peer), Some(chat)) = (state.peer(), state.chat())
         {
             let kind = match state {
-                State::Calling { .. } => SignalKind::CallOff(reason),
+                // Perhaps the peer has not heard of the request, or does not have the chat: it is the word of a stranger.
+                State::Calling { .. } | State::Chatting { line: Line::Broken { .. }, .. } => {
+                    SignalKind::CallOff(reason)
+                }
                 _ => SignalKind::Close(reason),
             };
             signal(out, (user, self.id), peer, chat, kind);
@@ -352,8 +369,11 @@ impl Session {
 
     /// The client is gone, and may come back: a chat waits for that, a request does not.
     fn lose(&mut self, out: &mut Vec<Output>) {
-        if let Phase::LoggedIn { user, state: State::Chatting { peer, chat, .. } } = &self.phase {
-            signal(out, (user, self.id), peer, *chat, SignalKind::Away);
+        if let Phase::LoggedIn { user, state: State::Chatting { peer, chat, line } } = &self.phase {
+            // With a broken line the peer, if it has the chat, asks until it hears.
+            if let Line::Open(_) = line {
+                signal(out, (user, self.id), peer, *chat, SignalKind::Away);
+            }
             self.free();
         }
         self.leave(out);

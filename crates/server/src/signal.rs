@@ -55,7 +55,8 @@ pub enum SignalKind {
     },
     /// A whole sealed frame, to be passed on as it is.
     Message(Bytes),
-    /// The sender takes its request back. It may get lost: a request that is not taken back expires.
+    /// The sender takes its request back, or lets go of a chat whose line is broken. It may get lost: a request that is
+    /// not taken back expires, and who waits for a broken line asks.
     CallOff(CloseReason),
     /// The sender's side of the chat, or of the answer to a request, is over.
     Close(CloseReason),

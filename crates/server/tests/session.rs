@@ -22,7 +22,7 @@ use server::{
 };
 
 use crate::bob::{
-    CHAT, KEY, OTHER_CHAT, OTHER_KEY, Test, ask, closed, ended, held, left, message, name, sent, signal, tell,
+    CHAT, KEY, OTHER_CHAT, OTHER_KEY, Test, ask, closed, ended, held, left, let_go, message, name, sent, signal, tell,
 };
 
 #[path = "session/bob.rs"]
@@ -33,6 +33,8 @@ mod line;
 mod two;
 #[path = "session/whatever_comes.rs"]
 mod whatever_comes;
+
+type Make = fn() -> Test;
 
 /// One of each frame that a client can send, about the chat of the state.
 fn all_frames() -> Vec<ToServer> {
@@ -140,10 +142,9 @@ fn every_frame_in_every_state() {
     let [error, disconnect] = ended(ServerError::Protocol);
     let violation = vec![error.clone(), left(), disconnect.clone()];
     let leave = vec![left(), Output::Disconnect];
-    let leave_calling = vec![called_off.clone(), Output::Disconnect];
-    let violation_calling = vec![error.clone(), called_off.clone(), disconnect.clone()];
+    let calls_off_and_leaves = vec![called_off.clone(), Output::Disconnect];
+    let violation_calls_off = vec![error.clone(), called_off.clone(), disconnect.clone()];
     let none = Vec::new;
-    type Make = fn() -> Test;
     // In the order of `all_frames`: Exit, List, RequestToTalk, Accept, Refuse, Message, SessionEstablishment,
     // ChatClosed, Login, Ping, Resume.
     let table: [(&str, Make, [Vec<Output>; 11]); 8] = [
@@ -168,15 +169,15 @@ fn every_frame_in_every_state() {
             "Calling",
             || Test::calling("alice"),
             [
-                leave_calling,
+                calls_off_and_leaves.clone(),
                 vec![list.clone()],
                 vec![busy.clone()],
                 none(),
                 none(),
                 none(),
                 none(),
-                vec![called_off],
-                violation_calling,
+                vec![called_off.clone()],
+                violation_calls_off.clone(),
                 vec![pong.clone()],
                 none(),
             ],
@@ -236,7 +237,7 @@ fn every_frame_in_every_state() {
             "Chatting, the line open",
             Test::chatting,
             [
-                leave.clone(),
+                leave,
                 vec![list.clone()],
                 vec![busy.clone()],
                 none(),
@@ -244,7 +245,7 @@ fn every_frame_in_every_state() {
                 vec![pass_on],
                 violation.clone(),
                 vec![left()],
-                violation.clone(),
+                violation,
                 vec![pong.clone()],
                 vec![ask(3)],
             ],
@@ -253,15 +254,15 @@ fn every_frame_in_every_state() {
             "Chatting, the line broken, the client to say where it stands",
             Test::awaiting_client,
             [
-                leave.clone(),
+                calls_off_and_leaves.clone(),
                 vec![list.clone()],
                 vec![busy.clone()],
                 none(),
                 none(),
                 none(),
-                violation.clone(),
-                vec![left()],
-                violation.clone(),
+                violation_calls_off.clone(),
+                vec![called_off.clone()],
+                violation_calls_off.clone(),
                 vec![pong.clone()],
                 vec![ask(3)],
             ],
@@ -270,15 +271,15 @@ fn every_frame_in_every_state() {
             "Chatting, the line broken, the peer asked",
             Test::awaiting_peer,
             [
-                leave,
+                calls_off_and_leaves,
                 vec![list],
                 vec![busy],
                 none(),
                 none(),
                 none(),
-                violation.clone(),
-                vec![left()],
-                violation,
+                violation_calls_off.clone(),
+                vec![called_off],
+                violation_calls_off,
                 vec![pong],
                 none(),
             ],
@@ -383,8 +384,15 @@ fn what_other_sessions_say_is_passed_on_as_it_has_to_be() {
     for make in [|| Test::ringing("alice"), Test::caller_establishing, Test::accepter_establishing] {
         assert_eq!(make().input(undelivered(Undelivered::Absent)), [closed(CloseReason::Left)]);
     }
-    for make in [Test::accepter_establishing, Test::chatting, Test::awaiting_client, Test::awaiting_peer] {
-        let overrun = [tell(SignalKind::Close(CloseReason::Overrun)), closed(CloseReason::Overrun)];
+    let (close, let_go) = (SignalKind::Close(CloseReason::Overrun), SignalKind::CallOff(CloseReason::Overrun));
+    let made: [(Make, SignalKind); 4] = [
+        (Test::accepter_establishing, close.clone()),
+        (Test::chatting, close),
+        (Test::awaiting_client, let_go.clone()),
+        (Test::awaiting_peer, let_go),
+    ];
+    for (make, told) in made {
+        let overrun = [tell(told), closed(CloseReason::Overrun)];
         assert_eq!(make().input(undelivered(Undelivered::Full)), overrun, "whoever ignores the window loses the chat");
     }
 }
@@ -399,30 +407,30 @@ fn the_end_of_a_session_is_told_to_client_and_peer_once() {
     let unreadable = (Input::Registered(None), Some(ServerError::Unavailable));
     let replaced = (Input::Replaced { held: None }, Some(ServerError::Replaced));
     for ((input, reason), told) in [
-        ((Input::Lost, None), away.clone()),
-        (end(ServerError::ShuttingDown), away.clone()),
-        (end(ServerError::Unavailable), away.clone()),
-        (unreadable, away.clone()),
-        (end(ServerError::Idle), away),
-        (end(ServerError::Removed), left()),
-        (replaced, left()),
-        (protocol(), left()),
-        ((exit, None), left()),
+        ((Input::Lost, None), (away.clone(), None)),
+        (end(ServerError::ShuttingDown), (away.clone(), None)),
+        (end(ServerError::Unavailable), (away.clone(), None)),
+        (unreadable, (away.clone(), None)),
+        (end(ServerError::Idle), (away, None)),
+        (end(ServerError::Removed), (left(), Some(let_go()))),
+        (replaced, (left(), Some(let_go()))),
+        (protocol(), (left(), Some(let_go()))),
+        ((exit, None), (left(), Some(let_go()))),
     ] {
-        let called_off = tell(SignalKind::CallOff(CloseReason::Left));
-        let made: [(fn() -> Test, Output); 7] = [
-            (Test::chatting, told.clone()),
-            (Test::awaiting_client, told.clone()),
-            (Test::awaiting_peer, told),
-            (|| Test::calling("alice"), called_off),
-            (|| Test::ringing("alice"), left()),
-            (Test::caller_establishing, left()),
-            (Test::accepter_establishing, left()),
+        let (told, told_of_broken) = told;
+        let made: [(Make, Option<Output>); 7] = [
+            (Test::chatting, Some(told)),
+            (Test::awaiting_client, told_of_broken.clone()),
+            (Test::awaiting_peer, told_of_broken),
+            (|| Test::calling("alice"), Some(let_go())),
+            (|| Test::ringing("alice"), Some(left())),
+            (Test::caller_establishing, Some(left())),
+            (Test::accepter_establishing, Some(left())),
         ];
         for (make, told) in made {
             let mut test = make();
             let error = reason.map(|reason| sent(&ToClient::Error(reason)));
-            let expected: Vec<_> = error.into_iter().chain([told, Output::Disconnect]).collect();
+            let expected: Vec<_> = error.into_iter().chain(told).chain([Output::Disconnect]).collect();
             assert_eq!(test.input(input.clone()), expected, "{input:?}");
             assert_eq!(test.input(input.clone()), []);
             assert_eq!(test.input(Input::Lost), []);
@@ -449,10 +457,12 @@ fn whoever_is_silent_for_too_long_counts_as_lost() {
 #[test]
 fn a_session_that_is_replaced_ends_its_chat_unless_that_goes_on() {
     let [error, disconnect] = ended(ServerError::Replaced);
-    for make in [Test::chatting, Test::awaiting_client, Test::awaiting_peer] {
+    let made: [(Make, Output); 3] =
+        [(Test::chatting, left()), (Test::awaiting_client, let_go()), (Test::awaiting_peer, let_go())];
+    for (make, told) in made {
         assert_eq!(make().input(Input::Replaced { held: Some(CHAT) }), [error.clone(), disconnect.clone()]);
         for held in [None, Some(OTHER_CHAT)] {
-            assert_eq!(make().input(Input::Replaced { held }), [error.clone(), left(), disconnect.clone()]);
+            assert_eq!(make().input(Input::Replaced { held }), [error.clone(), told.clone(), disconnect.clone()]);
         }
     }
     for make in [|| Test::ringing("alice"), Test::caller_establishing, Test::accepter_establishing] {

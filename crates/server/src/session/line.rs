@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use protocol::{ChatId, CloseReason, Held, Resume, ToClient, UserName};
 
-use super::{CHECK, Line, Output, PROBE, Phase, Session, State, Timer, send, signal};
+use super::{
+    CHECK, Line, MAX_OPENINGS, OPENINGS_IN, Openings, Output, PROBE, Phase, Session, State, Timer, send, signal,
+};
 use crate::signal::{SessionId, SignalKind};
 
 impl Session {
@@ -29,9 +31,18 @@ impl Session {
             self.timers.stop(timer);
         }
         self.timers.start_after(Timer::Check, now, CHECK);
+        self.openings.count = self.openings.count.saturating_add(1);
         if let Phase::LoggedIn { state, .. } = &mut self.phase {
             *state = State::Chatting { peer, chat, line: Line::Open(session) };
         }
+    }
+
+    /// Whether the line may open now, and not only in a while because it has opened so often.
+    fn may_open(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.openings.since) >= OPENINGS_IN {
+            self.openings = Openings { since: now, count: 0 };
+        }
+        self.openings.count < MAX_OPENINGS
     }
 
     /// The peer is gone, or has lost something: nothing passes until both clients have said where they stand.
@@ -69,10 +80,13 @@ impl Session {
 
     /// Asks the peer's session to open the line, now and every so often until it does.
     pub(super) fn ask(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let may_open = self.may_open(now);
         if let Phase::LoggedIn { user, state: State::Chatting { peer, chat, line } } = &self.phase
             && let Line::Broken { expected: Some(expected), .. } = line
         {
-            signal(out, (user, self.id), peer, *chat, SignalKind::Ask(*expected));
+            if may_open {
+                signal(out, (user, self.id), peer, *chat, SignalKind::Ask(*expected));
+            }
             self.timers.start_after(Timer::Probe, now, PROBE);
         }
     }
@@ -98,10 +112,13 @@ impl Session {
 
     /// The peer's session `session` wants the line opened: its client expects `theirs` next.
     pub(super) fn asked(&mut self, session: SessionId, theirs: u64, now: Instant, out: &mut Vec<Output>) {
+        let may_open = self.may_open(now);
         let Phase::LoggedIn { user, state: State::Chatting { peer, chat, line } } = &self.phase else {
             return;
         };
         match line {
+            // It will be asked again, and asks itself.
+            Line::Broken { expected: Some(_), .. } if !may_open => {}
             Line::Broken { expected: Some(own), .. } => {
                 send(out, &ToClient::Resume(Resume { chat: *chat, expected: theirs }));
                 signal(out, (user, self.id), peer, *chat, SignalKind::Answer(*own));

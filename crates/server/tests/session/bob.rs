@@ -224,6 +224,11 @@ pub(crate) fn left() -> Output {
     tell(SignalKind::Close(CloseReason::Left))
 }
 
+/// The same with a broken line: the word may get lost, and perhaps she does not have the chat.
+pub(crate) fn let_go() -> Output {
+    tell(SignalKind::CallOff(CloseReason::Left))
+}
+
 pub(crate) fn peer_away() -> Output {
     sent(&ToClient::PeerAway(CHAT))
 }

@@ -9,8 +9,8 @@ use server::{
 };
 
 use crate::bob::{
-    CHAT, EXPECTED, KEY, NEXT, OTHER_CHAT, OTHER_KEY, PEER, Test, ask, closed, held, left, logged_in, message, name,
-    peer_away, resumed, sent, signal, tell,
+    CHAT, EXPECTED, KEY, NEXT, OTHER_CHAT, OTHER_KEY, PEER, Test, ask, closed, held, left, let_go, logged_in, message,
+    name, peer_away, resumed, sent, signal, tell,
 };
 
 const LINES: [fn() -> Test; 3] = [Test::chatting, Test::awaiting_client, Test::awaiting_peer];
@@ -147,7 +147,7 @@ fn the_peers_session_is_asked_every_second_until_the_line_opens() {
 
 #[test]
 fn a_broken_line_ends_the_chat_on_both_sides_after_a_time() {
-    let ended = [(60, tell(SignalKind::Close(CloseReason::Expired))), (60, closed(CloseReason::Expired))];
+    let ended = [(60, tell(SignalKind::CallOff(CloseReason::Expired))), (60, closed(CloseReason::Expired))];
     let mut broken_by_client = Test::chatting();
     broken_by_client.resume(3);
     for mut test in [Test::awaiting_client(), Test::awaiting_peer(), broken_by_client] {
@@ -306,7 +306,7 @@ fn a_chat_that_was_given_up_while_its_line_was_broken_is_over() {
     for make in [Test::awaiting_client, Test::awaiting_peer] {
         let mut test = make();
         let close = Close { chat: CHAT, reason: CloseReason::Left };
-        assert_eq!(test.frame(&ToServer::ChatClosed(close)), [left()]);
+        assert_eq!(test.frame(&ToServer::ChatClosed(close)), [let_go()]);
         assert_eq!(test.absent(false), [], "whom that did not reach");
         assert_eq!(test.say(NEXT, SignalKind::Ask(0)), [left()], "hears it on coming back");
         let request = Request { peer: name("carol"), chat: OTHER_CHAT };

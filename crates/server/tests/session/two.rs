@@ -12,7 +12,7 @@ use protocol::{
 };
 use server::{
     session::{Input, Output, Patience, Session},
-    signal::{SessionId, Signal, Undelivered},
+    signal::{SessionId, Signal, SignalKind, Undelivered},
 };
 
 use crate::bob::{CHAT, KEY, name};
@@ -40,7 +40,7 @@ enum Step {
     Wait(u64),
     /// The server is gone, and another in its place.
     Restart,
-    /// The next signal that is said again finds no room.
+    /// The next signal that is said again, or may get lost, finds no room.
     Full,
 }
 
@@ -322,11 +322,12 @@ impl World {
                 }
                 Output::Signal { to, signal } => {
                     let (chat, is_repeated) = (signal.chat, signal.kind.is_repeated());
+                    let may_get_lost = is_repeated || matches!(signal.kind, SignalKind::CallOff(_));
                     let receiver = self.clients.iter().position(|client| client.user == to).unwrap();
                     let receiver = self.online[receiver].and_then(|id| self.sessions.get_mut(&id));
                     let why = match receiver {
                         None => Undelivered::Absent,
-                        Some(_) if is_repeated && std::mem::take(&mut self.full) => Undelivered::Full,
+                        Some(_) if may_get_lost && std::mem::take(&mut self.full) => Undelivered::Full,
                         Some(receiver) => {
                             receiver.mailbox.push_back(signal);
                             continue;

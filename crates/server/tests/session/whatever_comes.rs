@@ -105,7 +105,7 @@ impl Seen {
                     SignalKind::Ask(_) => assert!(!self.is_open && !self.over),
                     SignalKind::Answer(_) => assert!(self.is_open && !self.over, "the client hears it first"),
                     SignalKind::Check => assert!(self.is_open && !self.over),
-                    SignalKind::Close(_) => {}
+                    SignalKind::Close(_) | SignalKind::CallOff(_) => {}
                     other => panic!("{other:?} of a chat whose client is there"),
                 },
                 Output::Disconnect => self.ended = true,

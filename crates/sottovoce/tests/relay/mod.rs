@@ -11,7 +11,7 @@ use std::{
 
 use client::{Client, Command, Event};
 use identity::{Negotiated, Pin, UserKey};
-use protocol::{List, Machine, PublicKey, Recording, ServerName, UserName};
+use protocol::{List, Machine, PublicKey, Recording, ServerName, ToServer, UserName};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use server::{
     session::{self, Patience, Session},
@@ -302,6 +302,11 @@ impl Relay {
     /// Drops the next frame to a user's client.
     pub(crate) fn lose(&mut self, user: usize) {
         self.users[user].to_client.pop_front().expect("a frame on its way");
+    }
+
+    /// Has a user's client send what it would not by itself.
+    pub(crate) fn sends(&mut self, user: usize, frame: &ToServer) {
+        self.users[user].to_server.push_back(frame.encode().expect("a frame"));
     }
 
     /// Cuts a user's connection, and what is on its way with it.
