@@ -9,7 +9,8 @@ use server::{
 };
 
 use super::{
-    Relay, Will,
+    Relay,
+    bounds::Will,
     client::{Stage, Talk},
     world::{Flight, Person, Place, Seat, World},
 };
@@ -41,6 +42,8 @@ pub enum Action {
     Arrives(Arc<Flight>),
     /// A signal is lost.
     IsLost(Arc<Flight>),
+    /// The mailbox of a user's session has no room but for what ends chats, until it takes something out.
+    Fills(Person),
     /// The server is gone with all its sessions, and there again.
     Crashes,
 }
@@ -81,6 +84,9 @@ impl Relay {
         for person in Person::ALL {
             let place = world.place(person);
             self.possible_for_user(world, person, place, actions);
+            if world.left.fulls > 0 && !place.is_full {
+                actions.push(Action::Fills(person));
+            }
             for seat in &place.seats {
                 self.possible_for_session(world, person, seat, actions);
             }

@@ -1,6 +1,6 @@
 //! What a client makes of what it is told. No cryptography: what is sealed bears the names of who wrote it and for whom.
 
-use std::hash::Hash;
+use std::fmt;
 
 use bytes::Bytes;
 use protocol::{
@@ -80,6 +80,15 @@ pub(super) fn mark_of(frame: &ToClient) -> Option<(ChatId, Mark)> {
         ToClient::SessionEstablishment(established) => Some((established.chat, Mark::of_bytes(&established.welcome)?)),
         ToClient::Resume(resume) => Some((resume.chat, Mark::of_counter(resume.expected))),
         _ => None,
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.talk {
+            None => write!(f, "client free"),
+            Some(Talk { stage, peer, chat }) => write!(f, "client {stage:?} with {peer:?} about {chat:?}"),
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use server::{
 use stateright::Property;
 
 use super::{
-    Relay, Will,
+    Relay,
+    bounds::Will,
     client::{Mark, Stage, mark_of},
     settle::Rest,
     world::{Flight, Person, Seat, World},
@@ -38,8 +39,21 @@ pub const CALLERS_MEET: &str = "two who call each other end up in one chat";
 /// A chat that both clients still have is not lost when both come back with it in time, and no signal is lost (B3).
 pub const CHAT_SURVIVES: &str = "a chat that both come back with goes on";
 
+/// Something that has to be seen: a chat is open on both sides.
+pub const OPENS: &str = "a chat opens";
+/// Something that has to be seen: a chat has a broken line on both sides.
+pub const BREAKS: &str = "a line breaks";
+/// Something that has to be seen: a chat is open after both of its users logged in anew.
+pub const REOPENS: &str = "a line opens again";
+/// Something that has to be seen: a user has two sessions.
+pub const OVERLAPS: &str = "a session outlives its connection";
+/// Something that has to be seen: two sessions call each other.
+pub const CROSSES: &str = "two requests cross";
+/// Something that has to be seen: a message is on its way to a session that takes it.
+pub const SPEAKS: &str = "somebody speaks";
+
 impl Relay {
-    /// The rules.
+    /// The rules, and what has to be seen.
     pub(super) fn rules() -> Vec<Property<Self>> {
         vec![
             Property::always(ONE_CHAT, nobody_is_in_two_chats),
@@ -48,25 +62,35 @@ impl Relay {
             Property::always(BOTH_OR_NEITHER, both_are_in_a_chat_or_neither),
             Property::always(CHAT_SURVIVES, a_chat_that_both_come_back_with_goes_on),
             Property::always(CALLERS_MEET, callers_of_each_other_meet),
-        ]
-    }
-
-    /// What has to be reached for the rules to mean something.
-    pub(super) fn sights() -> Vec<Property<Self>> {
-        vec![
-            Property::sometimes("a chat is open on both sides", |_, world| is_open_somewhere(world)),
-            Property::sometimes("a line is broken on both sides", |_, world: &World| {
-                let broken = |seat: &Seat| {
+            Property::sometimes(OPENS, |_, world: &World| is_open_somewhere(world)),
+            Property::sometimes(BREAKS, |_, world: &World| {
+                let is_broken = |seat: &Seat| {
                     matches!(seat.session.state(), Some(State::Chatting { line: Line::Broken { .. }, .. }))
                 };
-                world.seats().filter(|(_, seat)| broken(seat)).count() >= 2
+                world.seats().filter(|(_, seat)| is_broken(seat)).count() >= 2
             }),
-            Property::sometimes("a line opens again after both came back", |_, world: &World| {
-                let is_back = |person| world.place(person).logins > 1;
-                is_open_somewhere(world) && Person::ALL.into_iter().filter(|person| is_back(*person)).count() >= 2
+            Property::sometimes(REOPENS, |_, world: &World| {
+                let is_back = |person: &Person| world.place(*person).logins > 1;
+                is_open_somewhere(world) && Person::ALL.iter().filter(|person| is_back(person)).count() >= 2
             }),
-            Property::sometimes("two sessions of a user live", |_, world: &World| {
+            Property::sometimes(OVERLAPS, |_, world: &World| {
                 Person::ALL.into_iter().any(|person| world.place(person).seats.len() >= 2)
+            }),
+            Property::sometimes(CROSSES, |relay, world: &World| {
+                let calls = |(person, seat): (Person, &Seat)| match seat.session.state()? {
+                    State::Calling { peer, .. } => Some((person, relay.person(peer)?)),
+                    _ => None,
+                };
+                let calling: Vec<_> = world.seats().filter_map(calls).collect();
+                calling.iter().any(|(one, other)| calling.contains(&(*other, *one)))
+            }),
+            Property::sometimes(SPEAKS, |_, world: &World| {
+                world.flights.iter().any(|flight| {
+                    matches!(flight.signal.kind, SignalKind::Message(_))
+                        && world
+                            .seat(flight.receiver, flight.to)
+                            .is_some_and(|seat| is_open_for(world, flight.receiver, seat))
+                })
             }),
         ]
     }
@@ -210,7 +234,7 @@ fn frames_reach_the_other_party_alone(_: &Relay, world: &World) -> bool {
 
 /// Of a model in which alice and bob want nothing but to talk to each other: wherever nothing can happen any more, they do.
 fn callers_of_each_other_meet(relay: &Relay, world: &World) -> bool {
-    if relay.bounds.will != Will::CallEachOther {
+    if relay.bounds.will != Will::ToMeet {
         return true;
     }
     let mut actions = Vec::new();
@@ -258,23 +282,19 @@ pub(super) fn breach_of_outputs(
             continue;
         };
         let frame = ToClient::decode(frame).ok()?;
-        let named = match &frame {
-            ToClient::ChatClosed(Close { chat, .. }) if Some(*chat) == chat_before => {
-                chat_before = None;
-                continue;
-            }
-            ToClient::RequestToTalk(Request { chat, .. }) => Some(*chat),
-            frame => mark_of(frame).map(|(chat, _)| chat),
-        };
-        if chat_before.is_some() && named.is_some() && named != chat_before {
-            return Some(Rule::OneChat);
-        }
         if let Some((chat, mark)) = mark_of(&frame) {
             let peer = after.and_then(State::peer).and_then(|peer| relay.person(peer));
-            let is_fine = peer.is_some_and(|peer| mark == Mark::new(peer, Some(me)));
-            if !is_fine || after.and_then(State::chat) != Some(chat) {
+            let is_for_me = peer.is_some_and(|peer| mark == Mark::new(peer, Some(me)));
+            if !is_for_me || after.and_then(State::chat) != Some(chat) {
                 return Some(Rule::OtherPartyAlone);
             }
+        }
+        match frame {
+            ToClient::ChatClosed(Close { chat, .. }) if Some(chat) == chat_before => chat_before = None,
+            ToClient::RequestToTalk(Request { chat, .. }) if chat_before.is_some_and(|before| before != chat) => {
+                return Some(Rule::OneChat);
+            }
+            _ => {}
         }
     }
     None

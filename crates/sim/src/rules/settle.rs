@@ -33,6 +33,11 @@ impl Rest<'_> {
             .into_iter()
             .fold(Duration::ZERO, Duration::saturating_add);
         let mut step = Step { relay: self.relay, world: world.clone() };
+        for person in Person::ALL {
+            if world.place(person).is_full {
+                step.world.place_mut(person).is_full = false;
+            }
+        }
         let mut waited = Duration::ZERO;
         for _ in 0..MAX_STEPS {
             let next = self.possible(&step.world);

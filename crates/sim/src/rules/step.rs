@@ -1,9 +1,8 @@
 //! One step: what the real sessions make of it, and where their outputs go, as the server's driver and router do it.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
-use bytes::Bytes;
-use protocol::{ChatId, Close, CloseReason, Login, Machine as _, Request, ToClient, ToServer};
+use protocol::{Machine as _, ToClient, ToServer};
 use server::{
     session::{Input, Output, Session, State},
     signal::{SessionId, Signal, SignalKind, Undelivered},
@@ -11,11 +10,11 @@ use server::{
 
 use super::{
     Relay,
-    action::{Action, Deed, Lie, chat_id},
-    client::{self, Client, Stage, Talk},
+    action::Action,
+    client::Client,
     fault::Fault,
     properties::{self, Rule},
-    world::{Flight, Person, Seat, World},
+    world::{Flight, Person, World},
 };
 
 pub(super) struct Step<'a> {
@@ -72,6 +71,10 @@ impl Step<'_> {
                 left.losses = left.losses.checked_sub(1)?;
                 self.world.take(flight);
             }
+            Action::Fills(person) => {
+                left.fulls = left.fulls.checked_sub(1)?;
+                self.world.place_mut(*person).is_full = true;
+            }
             Action::Crashes => {
                 left.crashes = left.crashes.checked_sub(1)?;
                 self.crashes();
@@ -86,101 +89,6 @@ impl Step<'_> {
         if self.relay.bounds.frames == 0 {
             self.flush();
         }
-    }
-
-    fn does(&mut self, me: Person, deed: Deed) -> Option<()> {
-        if deed == Deed::Exit {
-            self.world.left.cuts = self.world.left.cuts.checked_sub(1)?;
-        }
-        if let Deed::Call(peer) = deed {
-            let calls = &mut self.world.place_mut(me).calls;
-            *calls = calls.checked_add(1)?;
-            let chat = chat_id(me, *calls);
-            self.world.left.calls = self.world.left.calls.saturating_sub(1);
-            return self.call(me, peer, chat);
-        }
-        let gaps = self.world.left.gaps;
-        let seat = self.world.place_mut(me).seats.last_mut()?;
-        let client = seat.client.as_mut()?;
-        let mut gaps_left = gaps;
-        let frame = match (deed, &mut client.talk) {
-            (Deed::Exit, talk) => {
-                *talk = None;
-                ToServer::Exit
-            }
-            (Deed::Accept, Some(Talk { stage, peer, chat })) => {
-                *stage = Stage::Awaiting;
-                client::accept(me, *chat, Some(*peer))
-            }
-            (Deed::Refuse, talk @ Some(_)) => ToServer::Refuse(talk.take()?.chat),
-            (Deed::Establish, Some(Talk { stage, peer, chat })) => {
-                *stage = Stage::Chatting { open: true, owes: false };
-                client::establish(me, *chat, Some(*peer))
-            }
-            (Deed::Say, Some(Talk { peer, chat, .. })) => client::message(me, *chat, Some(*peer)),
-            (Deed::Resume, Some(Talk { stage: Stage::Chatting { owes, .. }, peer, chat })) => {
-                if !std::mem::take(owes) {
-                    gaps_left = gaps.checked_sub(1)?;
-                }
-                ToServer::Resume(client::resume(me, *chat, Some(*peer)))
-            }
-            (Deed::Close, talk) => {
-                let Talk { stage, chat, .. } = talk.take()?;
-                let reason = match stage {
-                    Stage::Calling => CloseReason::CalledOff,
-                    Stage::Chatting { .. } => CloseReason::Left,
-                    _ => CloseReason::Failed,
-                };
-                ToServer::ChatClosed(Close { chat, reason })
-            }
-            _ => return None,
-        };
-        seat.up.push_back(frame.encode().ok()?);
-        self.world.left.gaps = gaps_left;
-        Some(())
-    }
-
-    fn call(&mut self, me: Person, peer: Person, chat: ChatId) -> Option<()> {
-        let frame = ToServer::RequestToTalk(Request { peer: self.relay.names.of(peer).clone(), chat });
-        let seat = self.world.place_mut(me).seats.last_mut()?;
-        seat.client.as_mut()?.talk = Some(Talk { stage: Stage::Calling, peer, chat });
-        seat.up.push_back(frame.encode().ok()?);
-        Some(())
-    }
-
-    fn lies(&mut self, me: Person, lie: Lie) -> Option<()> {
-        let frame = match lie {
-            Lie::Call(peer, chat) => return self.call(me, peer, chat),
-            Lie::ComeBack(peer, chat) => {
-                self.world.left.logins = self.world.left.logins.checked_sub(1)?;
-                self.world.place_mut(me).away = None;
-                let stage = Stage::Chatting { open: false, owes: false };
-                return self.log_in(me, Client { talk: Some(Talk { stage, peer, chat }) });
-            }
-            Lie::Accept(chat) => client::accept(me, chat, None),
-            Lie::Refuse(chat) => ToServer::Refuse(chat),
-            Lie::Establish(chat) => client::establish(me, chat, None),
-            Lie::Say(chat) => client::message(me, chat, None),
-            Lie::Resume(chat) => ToServer::Resume(client::resume(me, chat, None)),
-            Lie::Close(chat) => ToServer::ChatClosed(Close { chat, reason: CloseReason::Left }),
-        };
-        self.world.place_mut(me).seats.last_mut()?.up.push_back(frame.encode().ok()?);
-        Some(())
-    }
-
-    /// A new connection of the user's, from a client that holds what it holds.
-    pub(super) fn log_in(&mut self, me: Person, client: Client) -> Option<()> {
-        let relay = self.relay;
-        let held = client.talk.map(|talk| client::held(me, talk.peer, talk.chat, relay));
-        let login = ToServer::Login(Login { user: relay.names.of(me).clone(), held }).encode().ok()?;
-        let place = self.world.place_mut(me);
-        place.logins = place.logins.checked_add(1)?;
-        let id = SessionId::new(u64::from_be_bytes([0, 0, 0, 0, 0, 0, me.digit(), place.logins]));
-        let session = relay.session(me, id);
-        let (up, down) = (VecDeque::new(), VecDeque::new());
-        place.seats.push(Seat { id, session, now: relay.start, replaced: None, client: Some(client), down, up });
-        self.input(me, id, Input::Frame(login));
-        Some(())
     }
 
     fn is_told(&mut self, me: Person, id: SessionId) -> Option<()> {
@@ -226,6 +134,7 @@ impl Step<'_> {
 
     fn arrives(&mut self, flight: &Flight) {
         let Flight { origin, receiver, to, signal, .. } = flight;
+        self.world.place_mut(*receiver).is_full = false;
         let before = self.world.seat(*receiver, *to).and_then(|seat| seat.session.state()).cloned();
         let told = self.world.seat(*receiver, *to).map_or(0, |seat| seat.down.len());
         self.input(*receiver, *to, Input::Signal(signal.clone()));
@@ -243,7 +152,7 @@ impl Step<'_> {
         self.world.flights.clear();
         for person in Person::ALL {
             let place = self.world.place_mut(person);
-            place.current = None;
+            (place.current, place.is_full) = (None, false);
             let newest = place.seats.drain(..).next_back();
             place.away =
                 place.away.take().or(newest.and_then(|seat| seat.client).map(|client| client.without_connection()));
@@ -251,7 +160,7 @@ impl Step<'_> {
     }
 
     /// Gives a session an input and carries out what comes of it, as its driver does.
-    fn input(&mut self, person: Person, id: SessionId, input: Input) {
+    pub(super) fn input(&mut self, person: Person, id: SessionId, input: Input) {
         let mut pending = VecDeque::new();
         self.hand(person, id, input, &mut pending);
         let mut is_ending = false;
@@ -263,9 +172,20 @@ impl Step<'_> {
                 }
                 output => self.carry_out(person, id, output),
             };
-            if let Some(answer) = answer {
-                self.hand(person, id, answer, &mut pending);
+            let Some(answer) = answer else {
+                continue;
+            };
+            if self.relay.bounds.mailboxes_first
+                && matches!(answer, Input::Undelivered { why: Undelivered::Absent, .. })
+            {
+                let letters = std::mem::take(&mut self.world.flights);
+                let (own, others) = letters.into_iter().partition(|flight| flight.to == id);
+                self.world.flights = others;
+                for flight in Vec::<Arc<Flight>>::into_iter(own) {
+                    self.hand(person, id, Input::Signal(flight.signal.clone()), &mut pending);
+                }
             }
+            self.hand(person, id, answer, &mut pending);
         }
         if is_ending {
             self.ends(person, id);
@@ -297,17 +217,21 @@ impl Step<'_> {
             }
             Output::Signal { to, signal } => {
                 let (chat, is_repeated) = (signal.chat, signal.kind.is_repeated());
-                let why = Undelivered::Absent;
                 let receiver = relay.person(&to)?;
-                let Some(to) = self.world.place(receiver).current else {
-                    return Some(Input::Undelivered { to, chat, is_repeated, why });
+                let place = self.world.place(receiver);
+                let Some(session) = place.current else {
+                    return Some(Input::Undelivered { to, chat, is_repeated, why: Undelivered::Absent });
                 };
-                self.world.post(Flight::new(person, receiver, to, signal));
+                if place.is_full && !may_take_the_last_places(&signal.kind) {
+                    return Some(Input::Undelivered { to, chat, is_repeated, why: Undelivered::Full });
+                }
+                self.world.post(Flight::new(person, receiver, session, signal));
                 None
             }
             Output::LookUp(_) => Some(Input::Registered(Some(Some(*relay.keys.of(person))))),
             Output::Register { held, .. } => {
                 let place = self.world.place_mut(person);
+                place.is_full = false;
                 let older = place.current.replace(id);
                 let older = place.seats.iter_mut().find(|seat| Some(seat.id) == older);
                 if let Some(older) = older.filter(|older| older.id != id && relay.fault != Fault::OlderSessionStays) {
@@ -354,6 +278,24 @@ impl Step<'_> {
     }
 }
 
+/// What a mailbox (`server/src/mailbox.rs`) has room for when it has none for anything else.
+fn may_take_the_last_places(kind: &SignalKind) -> bool {
+    match kind {
+        SignalKind::Message(_)
+        | SignalKind::Request { .. }
+        | SignalKind::CallOff(_)
+        | SignalKind::Ask(_)
+        | SignalKind::Check => false,
+        SignalKind::Unavailable
+        | SignalKind::Refuse
+        | SignalKind::Accept { .. }
+        | SignalKind::Establish { .. }
+        | SignalKind::Close(_)
+        | SignalKind::Away
+        | SignalKind::Answer(_) => true,
+    }
+}
+
 impl Relay {
     /// A session whose client has yet to log in.
     pub(super) fn session(&self, person: Person, id: SessionId) -> Session {
@@ -365,7 +307,7 @@ impl Relay {
         let mut session = self.session(person, id);
         let login = ToServer::Login(self.names.of(person).clone().into());
         let registered = Input::Registered(Some(Some(*self.keys.of(person))));
-        for input in [Input::Frame(login.encode().unwrap_or(Bytes::new())), registered] {
+        for input in [Input::Frame(login.encode().unwrap_or_default()), registered] {
             session.handle(input, self.start, &mut Vec::new());
         }
         session

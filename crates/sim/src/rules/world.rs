@@ -30,7 +30,8 @@ impl Person {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Alice, Self::Bob, Self::Carol];
 
-    /// In ids of sessions and chats, and in what clients write to each other.
+    /// Stands in what clients write to each other, and before the number in ids of sessions and chats: 1002 is alice's
+    /// second session, 0b01… is bob's first chat.
     pub(super) const fn digit(self) -> u8 {
         match self {
             Self::Alice => 0xa,
@@ -89,6 +90,8 @@ pub struct Left {
     pub gaps: u8,
     /// Ends of the server that nobody is told of, after which it is there again.
     pub crashes: u8,
+    /// Mailboxes that are full until a letter is taken out.
+    pub fulls: u8,
     /// Frames of carol's client that no honest client would send.
     pub lies: u8,
 }
@@ -113,6 +116,8 @@ pub(super) struct Place {
     pub(super) current: Option<SessionId>,
     /// The client while it has no connection.
     pub(super) away: Option<Client>,
+    /// Whether the mailbox of the current session has no room but for what ends chats.
+    pub(super) is_full: bool,
     pub(super) logins: u8,
     pub(super) calls: u8,
     /// Of all the rest, since most steps change one place and look at the digests of all.
@@ -240,7 +245,10 @@ impl Hash for World {
             let place = self.place(person);
             place
                 .digest
-                .get_or_init(|| digest(&(&place.seats, place.current, &place.away, place.logins, place.calls)))
+                .get_or_init(|| {
+                    let counts = (place.is_full, place.logins, place.calls);
+                    digest(&(&place.seats, place.current, &place.away, counts))
+                })
                 .hash(state);
         }
         for flight in &self.flights {
@@ -267,12 +275,21 @@ impl Hash for Seat {
 
 impl fmt::Debug for Seat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let timers: Vec<_> = self.timers().collect();
-        write!(f, "{:?} {:?} {timers:?}", self.id, self.session.state())?;
-        if self.replaced.is_some() {
-            write!(f, " replaced")?;
+        write!(f, "{:?} {:?}", self.id, self.session.state())?;
+        for (timer, left) in self.timers() {
+            write!(f, ", {timer:?} in {left:?}")?;
         }
-        write!(f, " client {:?} down {} up {}", self.client, self.down.len(), self.up.len())
+        if self.replaced.is_some() {
+            write!(f, ", is to be replaced")?;
+        }
+        match &self.client {
+            Some(client) => write!(f, ", {client}")?,
+            None => write!(f, ", no connection")?,
+        }
+        if self.frames() > 0 {
+            write!(f, ", {} frames down, {} up", self.down.len(), self.up.len())?;
+        }
+        Ok(())
     }
 }
 
@@ -280,12 +297,16 @@ impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for person in Person::ALL {
             let place = self.place(person);
-            writeln!(f, "  {person:?}: {:?} away {:?}", place.seats, place.away)?;
+            writeln!(f, "  {person:?}: {:?}", place.seats)?;
+            if let Some(client) = &place.away {
+                writeln!(f, "    away: {client}")?;
+            }
         }
         for flight in &self.flights {
             writeln!(f, "  {flight}")?;
         }
-        write!(f, "  {:?} {:?}", self.left, self.breach)
+        write!(f, "  {:?}", self.left)?;
+        self.breach.map_or(Ok(()), |breach| write!(f, " {breach:?}"))
     }
 }
 
