@@ -561,6 +561,58 @@ fn who_was_held_up_asks_before_judging() {
     assert_eq!(alice.told(), ["Connect"]);
 }
 
+/// Another way out: attempts take it at once, and a connection by the old one is asked whether it still stands.
+#[test]
+fn a_network_that_changed_is_tried_at_once() {
+    use Phase::{
+        ComeBack, ComeBackAgain, ComeBackLoggingIn, Connecting, First, FirstLoggingIn, LoggingIn, Online, Waiting,
+    };
+    for (phase, does) in [
+        (First, &["Abandon", "Connect"][..]),
+        (Connecting, &["Abandon", "Connect"]),
+        (ComeBack, &["Abandon", "Connect"]),
+        (Waiting, &["reconnecting", "Connect"]),
+        (ComeBackAgain, &["reconnecting", "Connect"]),
+        // A log-in that was begun has its own time.
+        (FirstLoggingIn, &[]),
+        (LoggingIn, &[]),
+        (ComeBackLoggingIn, &[]),
+        (Online, &["send Ping"]),
+    ] {
+        let mut alice = Alone::at(phase);
+        alice.input(Input::NetworkChanged);
+        assert_eq!(alice.told(), does, "{phase:?}");
+        match phase {
+            First | Connecting | Waiting => {
+                alice.let_in();
+                let told = alice.told().pop().unwrap();
+                assert_eq!(told, if phase == First { "LoggedIn" } else { "Reconnected" });
+            }
+            // A change in many steps asks once, and does not put off the judgement.
+            Online => {
+                alice.wait(Duration::from_millis(2999));
+                alice.input(Input::NetworkChanged);
+                assert_eq!(alice.told(), ["ServerSilent"]);
+                alice.wait(Duration::from_millis(1));
+                assert_eq!(alice.told(), ["error unreachable", "Abandon", "reconnecting", "Connect"]);
+            }
+            _ => {}
+        }
+    }
+    // An attempt that was to come is not made a second time.
+    let mut alice = Alone::at(Waiting);
+    alice.input(Input::NetworkChanged);
+    alice.take();
+    alice.wait(Duration::from_secs(60));
+    assert_eq!(alice.told(), [""; 0]);
+    // A server that answers is not left.
+    let mut alice = Alone::online(1);
+    alice.input(Input::NetworkChanged);
+    alice.hears(&ToClient::Pong);
+    alice.wait(Duration::from_secs(5));
+    assert_eq!(alice.told(), ["send Ping"]);
+}
+
 /// A face marks one of the names for the user to ask: it must be one that the user looked for.
 #[test]
 fn a_list_is_the_part_that_was_asked_for() {

@@ -255,7 +255,7 @@ pub struct Close {
 
 /// Why a chat, or a request for one, ended, as the server tells it. Nothing here is authenticated end to end: whether
 /// the peer said goodbye stands inside the seal alone (B5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, TlsSize, TlsSerialize, TlsDeserializeBytes)]
 #[repr(u8)]
 pub enum CloseReason {
     /// The peer logged off, or its connection ended, or it has closed the chat in answer to a goodbye.

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 /// The timers of one machine, named by the one enum that lists them all.
 ///
 /// A machine has a handful of timers at most and one or two running, so they stand in a short unsorted list.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Timers<T> {
     running: Vec<(T, Instant)>,
 }
@@ -41,6 +41,11 @@ impl<T: Copy + PartialEq> Timers<T> {
     /// Whether `timer` is running.
     pub fn is_running(&self, timer: T) -> bool {
         self.running.iter().any(|(running, _)| *running == timer)
+    }
+
+    /// The timers that run, in no order, and when each expires.
+    pub fn running(&self) -> impl Iterator<Item = (T, Instant)> {
+        self.running.iter().copied()
     }
 
     /// When the next timer expires.

@@ -1,3 +1,5 @@
+//! Where what other sessions say waits for a session: bounded, and never waited for by who puts it in.
+
 use std::sync::{
     Arc, OnceLock,
     atomic::{AtomicUsize, Ordering},
@@ -24,7 +26,7 @@ const RESERVED_FOR_CONTROL: usize = 64;
 /// a word that got lost (fail closed). The order to end stands beside the queue: a session that takes in no letters,
 /// because its client reads nothing, ends all the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Mailbox {
+pub struct Mailbox {
     letters: mpsc::Sender<Signal>,
     shared: Arc<Shared>,
     max_bytes: usize,
@@ -32,7 +34,7 @@ pub(crate) struct Mailbox {
 
 /// The receiving side.
 #[derive(Debug)]
-pub(crate) struct Inbox {
+pub struct Inbox {
     letters: mpsc::Receiver<Signal>,
     shared: Arc<Shared>,
 }
@@ -52,7 +54,7 @@ struct Shared {
 
 /// The order to end a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
+pub enum Order {
     /// For this reason.
     End(ServerError),
     /// A newer log-in of the user has taken its place, with this chat.
@@ -63,7 +65,7 @@ pub(crate) enum Order {
 }
 
 /// A mailbox for at most `max_letters` letters, whose messages have at most `max_bytes` bytes together.
-pub(crate) fn mailbox(max_letters: usize, max_bytes: usize) -> (Mailbox, Inbox) {
+pub fn mailbox(max_letters: usize, max_bytes: usize) -> (Mailbox, Inbox) {
     let (sender, receiver) = mpsc::channel(max_letters.max(2 * RESERVED_FOR_CONTROL));
     let shared = Arc::new(Shared::default());
     (Mailbox { letters: sender, shared: shared.clone(), max_bytes }, Inbox { letters: receiver, shared })
@@ -71,7 +73,10 @@ pub(crate) fn mailbox(max_letters: usize, max_bytes: usize) -> (Mailbox, Inbox) 
 
 impl Mailbox {
     /// Puts a signal in, without waiting.
-    pub(crate) fn send(&self, signal: Signal) -> Result<(), Undelivered> {
+    ///
+    /// # Errors
+    /// [`Undelivered`]: the session is gone, or has no room for such a signal.
+    pub fn send(&self, signal: Signal) -> Result<(), Undelivered> {
         let Some(counted) = self.shared.count(&signal, self.max_bytes) else {
             return Err(Undelivered::Full);
         };
@@ -106,7 +111,7 @@ impl Mailbox {
     }
 
     /// Tells the session to end. The first order holds.
-    pub(crate) fn end(&self, order: Order) {
+    pub fn end(&self, order: Order) {
         self.shared.order.get_or_init(|| order);
         self.shared.end.cancel();
     }
@@ -114,26 +119,41 @@ impl Mailbox {
 
 impl Inbox {
     /// Waits for the next letter. May be dropped and called again.
-    pub(crate) async fn receive(&mut self) -> Option<Signal> {
+    pub async fn receive(&mut self) -> Option<Signal> {
         let signal = self.letters.recv().await?;
         Counted::of(&signal).take_back(&self.shared);
         Some(signal)
     }
 
     /// The next letter, if one is there.
-    pub(crate) fn try_receive(&mut self) -> Option<Signal> {
+    pub fn try_receive(&mut self) -> Option<Signal> {
         let signal = self.letters.try_recv().ok()?;
         Counted::of(&signal).take_back(&self.shared);
         Some(signal)
     }
 
+    /// Letters that wait.
+    pub fn len(&self) -> usize {
+        self.letters.len()
+    }
+
+    /// Whether no letter waits.
+    pub fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+
     /// Cancelled by the order to end, and where a letter found no room.
-    pub(crate) fn end(&self) -> CancellationToken {
+    pub fn end(&self) -> CancellationToken {
         self.shared.end.clone()
     }
 
+    /// Whether [`Self::end`] is cancelled.
+    pub fn is_to_end(&self) -> bool {
+        self.shared.end.is_cancelled()
+    }
+
     /// How to end; `None` while there is no order to, and where a letter found no room.
-    pub(crate) fn order(&self) -> Option<Order> {
+    pub fn order(&self) -> Option<Order> {
         self.shared.order.get().copied()
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 ///
 /// The lock is held for a look-up or a change of the map, never across an await.
 #[derive(Debug)]
-pub(crate) struct Router {
+pub struct Router {
     online: RwLock<BTreeMap<UserName, Entry>>,
     page: usize,
 }
@@ -27,13 +27,13 @@ struct Entry {
 
 impl Router {
     /// A router that lists `page` names at a time, [`MAX_PAGE`] at most.
-    pub(crate) fn new(page: usize) -> Self {
+    pub fn new(page: usize) -> Self {
         Self { online: RwLock::default(), page: page.clamp(1, MAX_PAGE) }
     }
 
     /// Puts a user online. An older session of the same user is told that it was replaced, and which chat the newer one
     /// comes back with: the newest log-in wins.
-    pub(crate) fn register(
+    pub fn register(
         &self,
         user: UserName,
         id: SessionId,
@@ -48,7 +48,7 @@ impl Router {
     }
 
     /// Takes a user offline, unless a newer session stands in the place of session `id`.
-    pub(crate) fn unregister(&self, user: &UserName, id: SessionId) {
+    pub fn unregister(&self, user: &UserName, id: SessionId) {
         let mut online = self.write();
         if online.get(user).is_some_and(|entry| entry.id == id) {
             online.remove(user);
@@ -56,7 +56,10 @@ impl Router {
     }
 
     /// Gives `signal` to the session of user `to`.
-    pub(crate) fn send(&self, to: &UserName, signal: Signal) -> Result<(), Undelivered> {
+    ///
+    /// # Errors
+    /// [`Undelivered`]: nobody of that name is online, or there is no room for such a signal.
+    pub fn send(&self, to: &UserName, signal: Signal) -> Result<(), Undelivered> {
         match self.read().get(to) {
             Some(entry) => entry.mailbox.send(signal),
             None => Err(Undelivered::Absent),
@@ -64,7 +67,7 @@ impl Router {
     }
 
     /// A page of the online list, as `asker` sees it: sorted, without `asker`.
-    pub(crate) fn list(&self, asker: &UserName, page: &Page) -> List {
+    pub fn list(&self, asker: &UserName, page: &Page) -> List {
         let (prefix, after) = (page.prefix.as_str(), page.after.as_str());
         let online = self.read();
         // No name is shorter than one character, so an empty bound is before all of them.
@@ -86,19 +89,19 @@ impl Router {
     }
 
     /// Everybody online, with the key that they logged in with.
-    pub(crate) fn everybody(&self) -> Vec<(UserName, PublicKey)> {
+    pub fn everybody(&self) -> Vec<(UserName, PublicKey)> {
         self.read().iter().map(|(user, entry)| (user.clone(), entry.key)).collect()
     }
 
     /// Ends the session of `user` if it logged in with `key`.
-    pub(crate) fn end(&self, user: &UserName, key: &PublicKey, reason: ServerError) {
+    pub fn end(&self, user: &UserName, key: &PublicKey, reason: ServerError) {
         if let Some(entry) = self.read().get(user).filter(|entry| entry.key == *key) {
             entry.mailbox.end(Order::End(reason));
         }
     }
 
     /// Ends all sessions.
-    pub(crate) fn end_all(&self, reason: ServerError) {
+    pub fn end_all(&self, reason: ServerError) {
         self.read().values().for_each(|entry| entry.mailbox.end(Order::End(reason)));
     }
 

@@ -108,6 +108,7 @@ const MAX_OPENINGS: u32 = 16;
 const OPENINGS_IN: Duration = Duration::from_secs(10);
 
 /// The session of one connection, from the end of the TLS handshake to the end of the connection.
+#[derive(Clone)]
 pub struct Session {
     id: SessionId,
     key: PublicKey,
@@ -125,18 +126,28 @@ struct Openings {
     count: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Timer {
+/// What a session waits for. The first six have their time from [`Patience`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// For the log-in.
     Login,
+    /// With the refusal of a log-in.
     Refusal,
+    /// For a frame of the client's.
     Idle,
+    /// For the answer to a request to talk.
     Request,
+    /// For the welcome.
     Establishment,
+    /// For a broken line to open.
     Grace,
+    /// Before it asks again for the line to open.
     Probe,
+    /// Before it looks again whether the peer still has the chat.
     Check,
 }
 
+#[derive(Clone)]
 enum Phase {
     AwaitingLogin,
     LookingUp { login: Login, since: Instant },
@@ -145,34 +156,25 @@ enum Phase {
     Ended,
 }
 
-enum State {
+/// Where a logged-in session stands: with whom, in which chat, and with which session of the other user's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the fields are what they are called")]
+pub enum State {
+    /// In no chat, and in no request for one.
     Free,
-    Calling {
-        peer: UserName,
-        chat: ChatId,
-    },
-    Ringing {
-        peer: UserName,
-        chat: ChatId,
-        session: SessionId,
-    },
+    /// Its user asks the peer to talk.
+    Calling { peer: UserName, chat: ChatId },
+    /// The peer asks its user to talk.
+    Ringing { peer: UserName, chat: ChatId, session: SessionId },
     /// Accepted; the caller's welcome is still to come.
-    Establishing {
-        peer: UserName,
-        chat: ChatId,
-        session: SessionId,
-        side: Side,
-    },
-    Chatting {
-        peer: UserName,
-        chat: ChatId,
-        line: Line,
-    },
+    Establishing { peer: UserName, chat: ChatId, session: SessionId, side: Side },
+    /// In a chat.
+    Chatting { peer: UserName, chat: ChatId, line: Line },
 }
 
 /// The way between the two sessions of a chat. It is open at both ends or, for a moment, at one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Line {
     /// Frames pass, to and from this session of the peer's.
     Open(SessionId),
     /// Frames are dropped. Each side's client has to say where it stands before the line opens: it has then heard that
@@ -185,9 +187,12 @@ enum Line {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
+/// A user's part in the request that a chat began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Asked to talk.
     Caller,
+    /// Was asked.
     Accepter,
 }
 
@@ -206,6 +211,19 @@ impl Session {
             Phase::LoggedIn { user, .. } => Some(user),
             _ => None,
         }
+    }
+
+    /// Where it stands, from the log-in to its end.
+    pub fn state(&self) -> Option<&State> {
+        match &self.phase {
+            Phase::LoggedIn { state, .. } => Some(state),
+            _ => None,
+        }
+    }
+
+    /// What it waits for.
+    pub fn timers(&self) -> &Timers<Timer> {
+        &self.timers
     }
 }
 
@@ -395,7 +413,8 @@ impl Session {
 }
 
 impl State {
-    fn peer(&self) -> Option<&UserName> {
+    /// The other user.
+    pub fn peer(&self) -> Option<&UserName> {
         match self {
             Self::Free => None,
             Self::Calling { peer, .. }
@@ -405,7 +424,8 @@ impl State {
         }
     }
 
-    fn chat(&self) -> Option<ChatId> {
+    /// The chat, or what the request for one has called it.
+    pub fn chat(&self) -> Option<ChatId> {
         match self {
             Self::Free => None,
             Self::Calling { chat, .. }

@@ -15,7 +15,7 @@ impl SessionId {
 }
 
 /// What one session says to another, through the router.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Signal {
     /// The user of the session that says it.
     pub from: UserName,
@@ -28,7 +28,7 @@ pub struct Signal {
 }
 
 /// The kinds of [`Signal`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SignalKind {
     /// The sender's user asks the receiver's to talk.
     Request {

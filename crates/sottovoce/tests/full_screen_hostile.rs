@@ -229,7 +229,8 @@ fn what_is_typed_elsewhere_stays_in_its_place() {
 
 #[test]
 fn no_colour_is_used_where_none_is_wanted() {
-    let world = World::of(["alice", "bob"]);
+    let world = World::with("grace_period = \"3s\"");
+    ["alice", "bob"].iter().for_each(|name| world.user(name));
     let mut command = world.chat("alice", "tui");
     command.arg("--password-file").arg(world.password_file()).env("NO_COLOR", "1");
     let alice = Screen::start(command, USUAL);
@@ -250,6 +251,7 @@ fn no_colour_is_used_where_none_is_wanted() {
     alice.types("q");
     alice.expect_row("paste: 1");
     alice.types(F2);
+    alice.expect("bob IS AWAY");
     alice.expect("CHAT LOST");
     let raw = String::from_utf8_lossy(&alice.shown().raw).into_owned();
     let codes = codes(&raw);

@@ -10,15 +10,15 @@
     reason = "a test may panic, and tells how much it went through"
 )]
 
+mod cable;
 mod common;
 mod ledger;
-mod network;
 
 use std::{io::Write as _, process::ChildStdin, sync::mpsc, thread, time::Duration};
 
+use cable::Cable;
 use common::{PATIENCE, World, now, talk};
 use ledger::{Ledger, check};
-use network::Network;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use rustix::process::Signal;
@@ -36,9 +36,9 @@ const SEED: u64 = 0x1055;
 #[test]
 fn thousands_of_messages_arrive_once_and_in_order_whatever_is_cut_or_killed() {
     let mut world = World::new();
-    let networks = [Network::to(&world), Network::to(&world)];
-    for (name, network) in ["alice", "bob"].iter().zip(&networks) {
-        world.user_at(name, &network.dial());
+    let cables = [Cable::to(&world), Cable::to(&world)];
+    for (name, cable) in ["alice", "bob"].iter().zip(&cables) {
+        world.user_at(name, &cable.dial());
     }
     let (mut alice, mut bob) = (world.log_in("alice"), world.log_in("bob"));
     talk(&mut alice, &mut bob, "bob");
@@ -61,7 +61,7 @@ fn thousands_of_messages_arrive_once_and_in_order_whatever_is_cut_or_killed() {
             })
         });
         let mut left = ledgers.len();
-        for blow in 1.. {
+        for blow in 1_usize.. {
             match is_done.recv_timeout(BLOW) {
                 Ok(()) => left -= 1,
                 Err(_) => assert!(begin.elapsed() < PATIENCE, "some of it never comes"),
@@ -69,13 +69,13 @@ fn thousands_of_messages_arrive_once_and_in_order_whatever_is_cut_or_killed() {
             if left == 0 {
                 break;
             }
-            if blow % 2 == 0 {
-                for network in &networks {
+            if blow.is_multiple_of(2) {
+                for cable in &cables {
                     // Anywhere: in the midst of a handshake, of a record, of a frame.
-                    network.cut_after(rng.next_u32() as usize % 4000);
+                    cable.cut_after(rng.next_u32() as usize % 4000);
                 }
             }
-            if blow % KILL == 0 {
+            if blow.is_multiple_of(KILL) {
                 world.goes(Signal::KILL);
                 world.is_back();
                 kills += 1;
@@ -85,7 +85,7 @@ fn thousands_of_messages_arrive_once_and_in_order_whatever_is_cut_or_killed() {
     });
     let took = begin.elapsed();
     let lead = [check(&said[0], &heard_by_alice, &heard_by_bob), check(&said[1], &heard_by_bob, &heard_by_alice)];
-    let resets = networks.each_ref().map(Network::reset);
+    let resets = cables.each_ref().map(Cable::reset);
     println!("{MESSAGES} messages each way in {took:.1?}, {resets:?} connections reset, server killed {kills} times");
     println!("marks before the message was shown by at most {:?}", lead.iter().max().unwrap());
     println!("alice was told {:?}", heard_by_alice.events);
@@ -96,7 +96,7 @@ fn thousands_of_messages_arrive_once_and_in_order_whatever_is_cut_or_killed() {
 /// Of all lengths, most of them short.
 fn texts(name: &str, rng: &mut ChaCha8Rng) -> Vec<String> {
     let text = |n| {
-        let most = if rng.next_u32() % 50 == 0 { 16_000 } else { 300 };
+        let most = if rng.next_u32().is_multiple_of(50) { 16_000 } else { 300 };
         format!("{name} says {n}: {}", "x".repeat(rng.next_u32() as usize % most))
     };
     (0..MESSAGES).map(text).collect()

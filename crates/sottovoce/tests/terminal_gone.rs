@@ -77,9 +77,12 @@ impl Unread {
     /// Reads until this was shown: all that was read.
     #[track_caller]
     fn read_up_to(&self, text: &str) -> Vec<u8> {
+        let begin = now();
         let mut read = Vec::new();
         while !String::from_utf8_lossy(&read).contains(text) {
-            assert!(self.read_more(&mut read), "no {text:?} in {:?}", String::from_utf8_lossy(&read));
+            // The age of the keys is drawn for ever.
+            let may_come = begin.elapsed() < PATIENCE && self.read_more(&mut read);
+            assert!(may_come, "no {text:?} in {:?}", String::from_utf8_lossy(&read));
         }
         read
     }
@@ -133,8 +136,11 @@ impl Unread {
     /// The terminal is as it was before the process began, once it reads what it was sent.
     #[track_caller]
     fn is_left(&self) {
+        let begin = now();
         let mut read = Vec::new();
-        while self.read_more(&mut read) {}
+        while self.read_more(&mut read) {
+            assert!(begin.elapsed() < PATIENCE, "the process goes on: {:?}", String::from_utf8_lossy(&read));
+        }
         assert_eq!(format!("{:?}", tcgetattr(self.pty()).unwrap()), self.modes);
         let text = String::from_utf8_lossy(&read);
         let (_, after) = text.rsplit_once("\x1b[?1049l\x1b[?25h").unwrap_or_else(|| panic!("not left: {text:?}"));

@@ -1,4 +1,4 @@
-//! The network between a client and its server: it resets connections, goes down, and loses what it carries.
+//! The cable between a client and its server: it is cut, goes dead, and is plugged in again.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use std::{
@@ -34,7 +34,7 @@ pub(crate) enum Passage {
 
 /// One client's way to the server, a TCP proxy on loopback; it ends when dropped. Whatever it resets it resets at both
 /// ends, and what was on its way is gone (`SO_LINGER` 0).
-pub(crate) struct Network {
+pub(crate) struct Cable {
     port: u16,
     shared: Arc<Shared>,
     listening: JoinHandle<()>,
@@ -57,7 +57,7 @@ struct State {
     losses: usize,
 }
 
-impl Network {
+impl Cable {
     /// A way to the server of this world.
     pub(crate) fn to(world: &World) -> Self {
         let server = world.address.rsplit_once(':').unwrap().1.parse().unwrap();
@@ -112,23 +112,30 @@ impl Network {
     }
 }
 
-impl Drop for Network {
+impl Drop for Cable {
     fn drop(&mut self) {
         self.listening.abort();
     }
 }
 
-/// Takes these networks down for so long: when they are back.
-pub(crate) fn outage(networks: &[Network], passage: Passage, length: Duration) -> Instant {
-    for network in networks {
-        network.becomes(passage);
+/// Takes these cables down for so long: when they are back.
+pub(crate) fn outage(cables: &[Cable], passage: Passage, length: Duration) -> Instant {
+    for cable in cables {
+        cable.becomes(passage);
     }
     pass(length);
     let back = now();
-    for network in networks {
-        network.becomes(Passage::Open);
+    for cable in cables {
+        cable.becomes(Passage::Open);
     }
     back
+}
+
+/// Waits for cuts that were to come.
+pub(crate) fn finish(cuts: Vec<JoinHandle<()>>) {
+    for cut in cuts {
+        runtime().block_on(cut).unwrap();
+    }
 }
 
 /// Lets time pass that a test is about, as opposed to time that something takes.
@@ -141,7 +148,7 @@ async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// The threads that carry bytes, for all networks of a test binary.
+/// The threads that carry bytes, for all cables of a test binary.
 fn runtime() -> &'static Runtime {
     static RUNTIME: LazyLock<Runtime> =
         LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
@@ -165,7 +172,7 @@ impl Shared {
         allowed
     }
 
-    /// A connection through the network, from beginning to end.
+    /// A connection, from beginning to end.
     async fn carry(&self, mut client: TcpStream, born: State) {
         let cut = self.until(|state| state.cuts > born.cuts);
         tokio::pin!(cut);

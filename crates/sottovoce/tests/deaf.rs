@@ -1,5 +1,4 @@
-//! Who does not answer: a program that is frozen, a connection that carries nothing, a peer that stops reading. None of
-//! them loses anything, and none is at others' cost (B3, S15).
+//! Peers that stop reading: neither the server's memory nor those who talk beside them pay for it (S15).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,31 +10,17 @@
 )]
 
 mod common;
-mod ledger;
-mod network;
 mod people;
 mod raw;
 
 use std::{fs, thread, time::Duration};
 
 use common::{Client, World, now, signal, talk};
-use ledger::{Ledger, check};
-use network::{Network, pass};
 use protocol::{
     Accept, ChatHeader, ChatId, Close, CloseReason, Establish, Request, ToClient, ToServer, limits::WINDOW_BYTES,
 };
 use raw::{Holder, Raw};
 use rustix::process::Signal;
-
-/// Far beyond the 15 s after which a server takes a client for gone, and within the 60 s that a chat waits.
-const FROZEN: Duration = Duration::from_secs(40);
-/// From the last sign of a client to the word that it is away, and from the death of a connection to an attempt at
-/// another.
-const NOTICED: Duration = Duration::from_secs(15);
-/// How exact that is on a machine that has much to do.
-const SLACK: Duration = Duration::from_secs(2);
-/// How many messages a client keeps for a peer who is away before it takes no more, and what is in flight.
-const WAITING: usize = 300;
 
 /// Pairs of which one client is frozen, and pairs of which one connection is not read.
 const DEAF: usize = 4;
@@ -52,99 +37,7 @@ const JITTER: Duration = Duration::from_millis(20);
 /// Of one speaker, and more than its client keeps in its window.
 const LONG_MESSAGES: usize = 150;
 
-#[test]
-fn a_client_frozen_for_forty_seconds_loses_nothing() {
-    let world = World::of(["alice", "bob"]);
-    let (mut alice, mut bob) = (world.log_in("alice"), world.log_in("bob"));
-    talk(&mut alice, &mut bob, "bob");
-    let (mut told_alice, mut told_bob) = (Ledger::default(), Ledger::default());
-    let mut said_by_alice = says(&mut alice, "alice", 0..20);
-    let mut said_by_bob = says(&mut bob, "bob", 0..20);
-    told_alice.listen(&mut alice, 20, 20);
-    told_bob.listen(&mut bob, 20, 20);
-
-    signal(&bob.process, Signal::STOP);
-    let begin = now();
-    said_by_bob.extend(says(&mut bob, "bob", 20..40));
-    let mut away = None;
-    let pace = FROZEN / u32::try_from(WAITING).unwrap();
-    for n in 0..WAITING {
-        said_by_alice.extend(says(&mut alice, "alice", 20 + n..21 + n));
-        while let Some(event) = alice.next_by(begin + pace * u32::try_from(n + 1).unwrap()) {
-            if event["event"] == "peer_away" {
-                away = Some(begin.elapsed());
-            }
-            assert!(!["delivered", "chat_closed", "error"].contains(&event["event"].as_str().unwrap()), "{event}");
-            told_alice.note(&event);
-        }
-    }
-    let away = away.expect("alice is told that bob is away");
-    assert!(away <= NOTICED + SLACK, "{away:?}");
-
-    signal(&bob.process, Signal::CONT);
-    let back = now();
-    said_by_bob.extend(says(&mut bob, "bob", 40..60));
-    told_alice.listen(&mut alice, said_by_bob.len(), said_by_alice.len());
-    told_bob.listen(&mut bob, said_by_alice.len(), said_by_bob.len());
-    println!("frozen for {FROZEN:?}: told after {away:.1?}, all there {:.0?} after the end of it", back.elapsed());
-    check(&said_by_alice, &told_alice, &told_bob);
-    check(&said_by_bob, &told_bob, &told_alice);
-    assert_eq!((told_alice.events["peer_away"], told_alice.events["peer_back"]), (1, 1));
-}
-
-/// The heartbeat: nothing says that the connection is dead, and its client finds out whenever that happens.
-#[test]
-fn a_connection_that_dies_in_silence_is_noticed_and_replaced() {
-    const PAIRS: u32 = 6;
-    let world = World::new();
-    let noticed: Vec<_> = thread::scope(|scope| {
-        // Spread over the time between two pings.
-        let pair = |pair| {
-            scope.spawn({
-                let world = &world;
-                move || dies_in_silence(world, pair, Duration::from_secs(pair.into()))
-            })
-        };
-        let pairs: Vec<_> = (0..PAIRS).map(pair).collect();
-        pairs.into_iter().map(|pair| pair.join().unwrap()).collect()
-    });
-    println!("connections that died in silence were noticed after {noticed:.1?}");
-}
-
-fn dies_in_silence(world: &World, pair: u32, when: Duration) -> Duration {
-    let names = ["alice", "bob"].map(|name| format!("{name}-{pair}"));
-    let network = Network::to(world);
-    world.user_at(&names[0], &network.dial());
-    world.user(&names[1]);
-    let [mut alice, mut bob] = names.each_ref().map(|name| world.log_in(name));
-    talk(&mut alice, &mut bob, &names[1]);
-    pass(when);
-    network.loses_all();
-    let begin = now();
-    // Without a word there is nothing but the heartbeat to find it out.
-    let speaks = pair % 2 == 0;
-    let mut said = [vec![], vec![]];
-    if speaks {
-        said = [says(&mut alice, &names[0], 0..10), says(&mut bob, &names[1], 0..10)];
-    }
-    let (mut told_alice, mut told_bob) = (Ledger::default(), Ledger::default());
-    while told_alice.events.get("reconnecting").is_none() {
-        told_alice.note(&alice.next().unwrap());
-    }
-    let noticed = begin.elapsed();
-    assert!(noticed <= NOTICED, "{noticed:?}");
-    said[0].extend(says(&mut alice, &names[0], 10..20));
-    said[1].extend(says(&mut bob, &names[1], 10..20));
-    told_alice.listen(&mut alice, said[1].len(), said[0].len());
-    told_bob.listen(&mut bob, said[0].len(), said[1].len());
-    let resumed = begin.elapsed() - noticed;
-    assert!(resumed <= SLACK, "{resumed:?}");
-    check(&said[0], &told_alice, &told_bob);
-    check(&said[1], &told_bob, &told_alice);
-    noticed
-}
-
-/// Peers that stop reading: in front of clients that know when to wait, and of senders that send all the same.
+/// In front of clients that know when to wait, and of senders that send all the same.
 #[test]
 fn peers_that_stop_reading_cost_the_server_no_more_than_its_bounds_and_others_nothing() {
     let world = World::with(&format!("mailbox_bytes = {MAILBOX}"));
@@ -301,12 +194,4 @@ fn memory(world: &World) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", world.server.id())).unwrap();
     let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     most.trim().strip_suffix(" kB").unwrap().parse().unwrap()
-}
-
-fn says(client: &mut Client, name: &str, numbers: std::ops::Range<usize>) -> Vec<String> {
-    let texts: Vec<_> = numbers.map(|n| format!("{name} says {n}")).collect();
-    for text in &texts {
-        client.says(text);
-    }
-    texts
 }

@@ -1,0 +1,239 @@
+//! What can happen next.
+
+use std::{fmt, sync::Arc};
+
+use protocol::ChatId;
+use server::{
+    session::Timer,
+    signal::{SessionId, SignalKind},
+};
+
+use super::{
+    Relay,
+    bounds::Will,
+    client::{Stage, Talk},
+    world::{Flight, Person, Place, Seat, World},
+};
+
+/// A step of the model.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// A client does something.
+    Does(Person, Deed),
+    /// Carol's client does something that no honest client would do.
+    Lies(Person, Lie),
+    /// A connection is cut. The client sees it at once; the session may see it later.
+    Cut(Person),
+    /// The client comes back with its chat.
+    ComesBack(Person),
+    /// The user logs in anew, with a client that knows of no chat.
+    StartsAnew(Person),
+    /// The session reads the next frame.
+    Reads(Person, SessionId),
+    /// The client reads the next frame.
+    IsTold(Person, SessionId),
+    /// The session hears that its connection is gone.
+    Notices(Person, SessionId),
+    /// The session hears that a newer one took its place.
+    IsReplaced(Person, SessionId),
+    /// A timer of the session runs out.
+    Expires(Person, SessionId, Timer),
+    /// A signal arrives.
+    Arrives(Arc<Flight>),
+    /// A signal is lost.
+    IsLost(Arc<Flight>),
+    /// The mailbox of a user's session has no room but for what ends chats, until it takes something out.
+    Fills(Person),
+    /// The server is gone with all its sessions, and there again.
+    Crashes,
+}
+
+/// What a client does by itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of the frames")]
+pub enum Deed {
+    Call(Person),
+    Accept,
+    Refuse,
+    Establish,
+    Say,
+    Resume,
+    /// Closes the chat, or takes the request back.
+    Close,
+    Exit,
+}
+
+/// What a client makes up, always about a chat that its user is not in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of the frames")]
+pub enum Lie {
+    Call(Person, ChatId),
+    Accept(ChatId),
+    Refuse(ChatId),
+    Establish(ChatId),
+    Say(ChatId),
+    Resume(ChatId),
+    Close(ChatId),
+    /// Logs in with a chat of others.
+    ComeBack(Person, ChatId),
+}
+
+impl Relay {
+    /// All that can happen next, in an order that depends on the state alone.
+    pub(super) fn possible(&self, world: &World, actions: &mut Vec<Action>) {
+        for person in Person::ALL {
+            let place = world.place(person);
+            self.possible_for_user(world, person, place, actions);
+            if world.left.fulls > 0 && !place.is_full {
+                actions.push(Action::Fills(person));
+            }
+            for seat in &place.seats {
+                self.possible_for_session(world, person, seat, actions);
+            }
+        }
+        let mut before = None;
+        for flight in &world.flights {
+            // The same signal twice is one possibility.
+            if before.replace(flight).is_some_and(|before| **before == **flight) {
+                continue;
+            }
+            actions.push(Action::Arrives(flight.clone()));
+            if world.left.losses > 0 {
+                actions.push(Action::IsLost(flight.clone()));
+            }
+        }
+        if world.left.crashes > 0 {
+            actions.push(Action::Crashes);
+        }
+    }
+
+    fn possible_for_user(&self, world: &World, person: Person, place: &Place, actions: &mut Vec<Action>) {
+        let left = &world.left;
+        let moves = self.bounds.movers.contains(&person);
+        let may_log_in = moves && left.logins > 0;
+        if let Some(client) = &place.away
+            && may_log_in
+        {
+            if client.talk.is_some() {
+                actions.push(Action::ComesBack(person));
+            }
+            actions.push(Action::StartsAnew(person));
+            if person == Person::Carol && left.lies > 0 {
+                let peers = person.others();
+                let lies = peers.flat_map(|peer| chats(world).map(move |chat| Lie::ComeBack(peer, chat)));
+                actions.extend(lies.map(|lie| Action::Lies(person, lie)));
+            }
+        }
+        let Some(client) = place.seat().and_then(|seat| seat.client.as_ref()) else {
+            return;
+        };
+        self.deeds(world, person, client.talk, &mut |deed| actions.push(Action::Does(person, deed)));
+        if moves && left.cuts > 0 {
+            actions.push(Action::Cut(person));
+            actions.push(Action::Does(person, Deed::Exit));
+        }
+        if may_log_in {
+            actions.push(Action::StartsAnew(person));
+        }
+        if person == Person::Carol && left.lies > 0 {
+            for chat in chats(world).filter(|chat| client.talk.is_none_or(|talk| talk.chat != *chat)) {
+                let lies = [Lie::Accept, Lie::Refuse, Lie::Establish, Lie::Say, Lie::Resume, Lie::Close];
+                actions.extend(lies.map(|lie| Action::Lies(person, lie(chat))));
+                if client.talk.is_none() {
+                    actions.extend(person.others().map(|peer| Action::Lies(person, Lie::Call(peer, chat))));
+                }
+            }
+        }
+    }
+
+    fn deeds(&self, world: &World, person: Person, talk: Option<Talk>, add: &mut impl FnMut(Deed)) {
+        let may_end = self.bounds.will == Will::Any;
+        let Some(Talk { stage, .. }) = talk else {
+            let may_call = may_end || world.place(person).calls == 0;
+            if may_call && world.left.calls > 0 {
+                self.bounds.pairs.iter().filter(|pair| pair.0 == person).for_each(|pair| add(Deed::Call(pair.1)));
+            }
+            return;
+        };
+        match stage {
+            Stage::Calling | Stage::Awaiting => {}
+            Stage::Ringing => {
+                add(Deed::Accept);
+                if may_end {
+                    add(Deed::Refuse);
+                }
+            }
+            Stage::Invited => add(Deed::Establish),
+            Stage::Chatting { open, owes } => {
+                // One message on its way is enough to see where messages go.
+                let is_saying = |flight: &Arc<Flight>| {
+                    flight.origin == person && matches!(flight.signal.kind, SignalKind::Message(_))
+                };
+                let is_quiet = world.seats().all(|(_, seat)| seat.frames() == 0);
+                if open && self.bounds.messages && is_quiet && !world.flights.iter().any(is_saying) {
+                    add(Deed::Say);
+                }
+                if owes || (open && world.left.gaps > 0) {
+                    add(Deed::Resume);
+                }
+            }
+        }
+        if may_end && stage != Stage::Ringing {
+            add(Deed::Close);
+        }
+    }
+
+    fn possible_for_session(&self, world: &World, person: Person, seat: &Seat, actions: &mut Vec<Action>) {
+        if !seat.up.is_empty() {
+            actions.push(Action::Reads(person, seat.id));
+        }
+        if !seat.down.is_empty() {
+            actions.push(Action::IsTold(person, seat.id));
+        }
+        if seat.client.is_none() {
+            actions.push(Action::Notices(person, seat.id));
+        }
+        if seat.replaced.is_some() {
+            actions.push(Action::IsReplaced(person, seat.id));
+        }
+        if self.bounds.will == Will::Any
+            && let Some((timer, _)) = self.next_timer(seat)
+        {
+            // What is said again and again is said again once it was heard, or lost.
+            let is_waiting = |flight: &Arc<Flight>| {
+                flight.signal.session == seat.id
+                    && match timer {
+                        Timer::Probe => matches!(flight.signal.kind, SignalKind::Ask(_)),
+                        Timer::Check => matches!(flight.signal.kind, SignalKind::Check),
+                        _ => false,
+                    }
+            };
+            if !world.flights.iter().any(is_waiting) {
+                actions.push(Action::Expires(person, seat.id, timer));
+            }
+        }
+    }
+}
+
+/// The chats that somebody has asked for.
+fn chats(world: &World) -> impl Iterator<Item = ChatId> {
+    Person::ALL.into_iter().flat_map(|person| (1..=world.place(person).calls).map(move |n| chat_id(person, n)))
+}
+
+/// The id of a person's `n`th chat.
+pub(super) fn chat_id(person: Person, n: u8) -> ChatId {
+    let mut id = [0; 16];
+    let [first, second, ..] = &mut id;
+    (*first, *second) = (person.digit(), n);
+    ChatId::from_bytes(id)
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arrives(flight) => write!(f, "arrives: {flight}"),
+            Self::IsLost(flight) => write!(f, "is lost: {flight}"),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}

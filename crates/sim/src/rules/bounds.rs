@@ -1,0 +1,198 @@
+//! Within which bounds the rules are checked.
+
+use server::session::Timer;
+
+use super::{
+    Fault::{self, *},
+    properties::*,
+    world::{
+        Left,
+        Person::{self, Alice, Bob, Carol},
+    },
+};
+
+/// How much may happen.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// How often what need not happen may.
+    pub left: Left,
+    /// Who may ask whom to talk, each as often as there are calls left.
+    pub pairs: &'static [(Person, Person)],
+    /// Whose connections may end, and who may log in again.
+    pub movers: &'static [Person],
+    /// What the clients want.
+    pub will: Will,
+    /// Whether clients send messages: one of each client's at a time.
+    pub messages: bool,
+    /// Frames that may be on their way between clients and sessions at one time; where none may, each is read at once.
+    pub frames: usize,
+    /// Signals that may be on their way at one time.
+    pub flights: usize,
+    /// Whether all that is on its way to a session is read before the word that its peer is absent, as it is by the driver
+    /// of a session whose mailbox it lies in. Otherwise it comes later, as it does from another machine.
+    pub mailboxes_first: bool,
+    /// What has to be seen, for the rules to have a meaning.
+    pub sights: &'static [&'static str],
+}
+
+/// What the clients of a model want.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Will {
+    /// Anything.
+    Any,
+    /// To talk to whom they may ask, each asking once at most; and no timer runs out.
+    ToMeet,
+}
+
+const NOTHING: Left = Left { calls: 0, cuts: 0, logins: 0, losses: 0, gaps: 0, crashes: 0, fulls: 0, lies: 0 };
+const ONE_CALL: Bounds = Bounds {
+    left: Left { calls: 1, ..NOTHING },
+    pairs: &[(Alice, Bob)],
+    movers: &[Alice, Bob],
+    will: Will::Any,
+    messages: false,
+    frames: 0,
+    flights: 3,
+    mailboxes_first: false,
+    sights: &[OPENS],
+};
+
+/// Anybody asks anybody, twice in all.
+const REQUESTS: Bounds = Bounds {
+    left: Left { calls: 2, ..NOTHING },
+    pairs: &[(Alice, Bob), (Alice, Carol), (Bob, Alice), (Bob, Carol), (Carol, Alice), (Carol, Bob)],
+    messages: true,
+    sights: &[OPENS, CROSSES, SPEAKS],
+    ..ONE_CALL
+};
+/// Frames take time, so that clients and sessions speak past each other.
+const SLOW_FRAMES: Bounds = Bounds {
+    left: Left { calls: 2, ..NOTHING },
+    pairs: &[(Alice, Bob), (Bob, Alice)],
+    messages: true,
+    frames: 2,
+    sights: &[OPENS, CROSSES, SPEAKS],
+    ..ONE_CALL
+};
+/// Two ask each other, and everything takes time.
+const CROSSING: Bounds = Bounds {
+    left: Left { calls: 2, ..NOTHING },
+    pairs: &[(Alice, Bob), (Bob, Alice)],
+    will: Will::ToMeet,
+    frames: 8,
+    flights: 8,
+    sights: &[OPENS, CROSSES],
+    ..ONE_CALL
+};
+/// Connections break.
+const BROKEN_CONNECTIONS: Bounds = Bounds {
+    left: Left { calls: 1, cuts: 2, logins: 2, ..NOTHING },
+    flights: 2,
+    sights: &[OPENS, BREAKS, REOPENS, OVERLAPS],
+    ..ONE_CALL
+};
+/// A connection breaks, and frames take time.
+const BROKEN_AND_SLOW: Bounds = Bounds {
+    left: Left { calls: 1, cuts: 1, logins: 1, ..NOTHING },
+    frames: 3,
+    sights: &[OPENS, BREAKS, OVERLAPS],
+    ..ONE_CALL
+};
+/// Signals are lost.
+const LOSSES: Bounds = Bounds {
+    left: Left { calls: 1, cuts: 1, logins: 1, losses: 1, gaps: 1, ..NOTHING },
+    messages: true,
+    sights: &[OPENS, BREAKS, OVERLAPS, SPEAKS],
+    ..ONE_CALL
+};
+/// What is on its way is read before the word that the peer is absent.
+const MAILBOXES_FIRST: Bounds = Bounds {
+    left: Left { calls: 1, cuts: 2, logins: 1, ..NOTHING },
+    messages: true,
+    mailboxes_first: true,
+    sights: &[OPENS, BREAKS, OVERLAPS, SPEAKS],
+    ..ONE_CALL
+};
+/// A mailbox is full.
+const FULL: Bounds = Bounds {
+    left: Left { calls: 1, cuts: 1, logins: 1, fulls: 1, ..NOTHING },
+    messages: true,
+    sights: &[OPENS, BREAKS, OVERLAPS, SPEAKS],
+    ..ONE_CALL
+};
+/// The server is gone for a moment.
+const RESTART: Bounds = Bounds {
+    left: Left { calls: 1, logins: 2, losses: 1, crashes: 1, ..NOTHING },
+    sights: &[OPENS, BREAKS, REOPENS],
+    ..ONE_CALL
+};
+/// A third user calls while the connection of one of the two breaks.
+const THREE: Bounds = Bounds {
+    left: Left { calls: 2, cuts: 1, logins: 1, ..NOTHING },
+    pairs: &[(Alice, Bob), (Carol, Bob)],
+    movers: &[Bob],
+    messages: true,
+    sights: &[OPENS, BREAKS, OVERLAPS, SPEAKS],
+    ..ONE_CALL
+};
+/// Carol's client lies, and logs in with a chat of others.
+const LIES: Bounds = Bounds {
+    left: Left { calls: 1, cuts: 1, logins: 1, lies: 1, ..NOTHING },
+    movers: &[Carol],
+    messages: true,
+    sights: &[OPENS, BREAKS, SPEAKS],
+    ..ONE_CALL
+};
+/// Carol's client lies, twice.
+const MORE_LIES: Bounds = Bounds { left: Left { calls: 1, lies: 2, ..NOTHING }, messages: true, ..ONE_CALL };
+
+/// All bounds, by name.
+pub const ALL: [(&str, Bounds); 12] = [
+    ("requests", REQUESTS),
+    ("slow frames", SLOW_FRAMES),
+    ("crossing", CROSSING),
+    ("broken connections", BROKEN_CONNECTIONS),
+    ("broken and slow", BROKEN_AND_SLOW),
+    ("losses", LOSSES),
+    ("mailboxes first", MAILBOXES_FIRST),
+    ("full", FULL),
+    ("restart", RESTART),
+    ("three", THREE),
+    ("lies", LIES),
+    ("more lies", MORE_LIES),
+];
+
+/// Wider ones, which take many minutes.
+pub const WIDE: [(&str, Bounds); 4] = [
+    (
+        "more losses",
+        Bounds { left: Left { calls: 1, cuts: 2, logins: 2, losses: 1, ..NOTHING }, messages: true, ..ONE_CALL },
+    ),
+    ("more frames", Bounds { frames: 4, messages: true, ..BROKEN_AND_SLOW }),
+    (
+        "lies of one who comes back",
+        Bounds { left: Left { calls: 1, cuts: 1, logins: 2, lies: 2, ..NOTHING }, flights: 2, ..LIES },
+    ),
+    ("more requests", Bounds { left: Left { calls: 3, ..NOTHING }, ..REQUESTS }),
+];
+
+/// The rules, each with the broken machines that it has to be seen to fail on.
+pub const BROKEN: [(&str, Fault, Bounds); 13] = [
+    (ONE_CHAT, RingsInAChat, REQUESTS),
+    (
+        ONE_CHAT,
+        OlderSessionStays,
+        Bounds { left: Left { calls: 2, logins: 1, ..NOTHING }, pairs: &[(Alice, Bob), (Alice, Carol)], ..ONE_CALL },
+    ),
+    (BOTH_OR_NEITHER, EndsInSilence, ONE_CALL),
+    (BOTH_OR_NEITHER, NeverChecks, Bounds { left: Left { calls: 1, losses: 1, ..NOTHING }, ..ONE_CALL }),
+    (NOBODY_WAITS, IsDeafTo(Timer::Request), ONE_CALL),
+    (NOBODY_WAITS, IsDeafTo(Timer::Establishment), ONE_CALL),
+    (NOBODY_WAITS, IsDeafTo(Timer::Grace), Bounds { left: Left { calls: 1, cuts: 1, ..NOTHING }, ..ONE_CALL }),
+    (OTHER_PARTY_ALONE, BelievesAnySender, LIES),
+    (OTHER_PARTY_ALONE, BelievesAnyChat, Bounds { left: Left { calls: 2, ..NOTHING }, messages: true, ..ONE_CALL }),
+    (OTHER_PARTY_ALONE, PassesAllOn, Bounds { messages: true, ..ONE_CALL }),
+    (CALLERS_MEET, RefusesCrossing, CROSSING),
+    (CALLERS_MEET, TakesBothCrossing, CROSSING),
+    (CHAT_SURVIVES, HeldIsForgotten, BROKEN_CONNECTIONS),
+];
