@@ -117,6 +117,8 @@ pub struct Client {
     /// Set once the user wants to go and was online or in a chat.
     leaving: Option<Leaving>,
     attempts: Attempts,
+    /// Whether the network has changed since the attempt at a connection began.
+    is_by_old_way: bool,
     /// What the user wanted before the log-in was through, as a pipe does.
     early: VecDeque<Command>,
     /// The parts of the list that the server is to send, in order.
@@ -129,6 +131,7 @@ pub struct Client {
 enum Timer {
     LogIn,
     Reconnect,
+    Reroute,
     Stable,
     Ping,
     Silent,
@@ -216,6 +219,7 @@ impl Client {
             state: State::Free,
             leaving: None,
             attempts: Attempts::default(),
+            is_by_old_way: false,
             early: VecDeque::new(),
             lists_asked: VecDeque::new(),
             said_silent: false,
@@ -275,6 +279,7 @@ impl Client {
         match timer {
             Timer::LogIn => self.cut("the server does not answer the log-in", now, out),
             Timer::Reconnect => self.connect(Purpose::Reconnect, out),
+            Timer::Reroute => self.rerouted(now, out),
             Timer::Stable => self.attempts = Attempts::default(),
             Timer::Ping => self.ping(now, out),
             Timer::Silent => self.silent(out),

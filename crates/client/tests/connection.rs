@@ -613,6 +613,38 @@ fn a_network_that_changed_is_tried_at_once() {
     assert_eq!(alice.told(), ["send Ping"]);
 }
 
+/// Whoever shares the network can make it change all the time, by a router's word that is not his to give: no attempt was
+/// ever older than the last of these.
+#[test]
+fn a_network_that_changes_all_the_time_leaves_attempts_their_time() {
+    let mut alice = Alone::at(Phase::Connecting);
+    alice.take();
+    for _ in 0..100 {
+        alice.input(Input::NetworkChanged);
+        alice.wait(Duration::from_millis(50));
+    }
+    let told = alice.told();
+    assert_eq!(told, ["Abandon", "Connect"].repeat(told.len() / 2));
+    assert!((5..=6).contains(&(told.len() / 2)), "one in each of five seconds, not {told:?}");
+    // The last change is heeded as well.
+    let mut alice = Alone::at(Phase::Connecting);
+    alice.take();
+    alice.input(Input::NetworkChanged);
+    alice.input(Input::NetworkChanged);
+    assert_eq!(alice.told(), ["Abandon", "Connect"]);
+    alice.wait(Duration::from_secs(1));
+    assert_eq!(alice.told(), ["Abandon", "Connect"]);
+    alice.wait(Duration::from_secs(60));
+    assert_eq!(alice.told(), [""; 0]);
+    // But not by an attempt that came after it.
+    alice.input(Input::NetworkChanged);
+    alice.input(Input::NetworkChanged);
+    alice.let_in();
+    alice.take();
+    alice.wait(Duration::from_secs(1));
+    assert_eq!(alice.told(), [""; 0]);
+}
+
 /// A face marks one of the names for the user to ask: it must be one that the user looked for.
 #[test]
 fn a_list_is_the_part_that_was_asked_for() {

@@ -28,6 +28,10 @@ const RESTART_AT_MOST: Duration = Duration::from_secs(3);
 /// Online, until attempts that failed no longer count: a server that lets in and drops at once is not hammered.
 const STABLE: Duration = Duration::from_millis(500);
 
+/// Between two attempts that are made anew because the network has changed: one that does so all the time, as somebody
+/// in it may want, leaves them time to succeed.
+const REROUTE: Duration = Duration::from_secs(1);
+
 /// What a connection is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -65,6 +69,7 @@ impl Client {
             out.push(Output::Event(Event::Connecting));
         }
         self.phase = Phase::Connecting { purpose };
+        self.is_by_old_way = false;
         out.push(Output::Connect);
     }
 
@@ -260,8 +265,22 @@ impl Client {
                 out.push(Output::Event(Event::Reconnecting { in_ms: 0 }));
                 self.connect(Purpose::Reconnect, out);
             }
-            Phase::Connecting { .. } => out.extend([Output::Abandon, Output::Connect]),
+            Phase::Connecting { .. } if self.timers.is_running(Timer::Reroute) => self.is_by_old_way = true,
+            Phase::Connecting { .. } => self.reroute(now, out),
             Phase::Idle | Phase::LoggingIn { .. } | Phase::Ended => {}
+        }
+    }
+
+    fn reroute(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.is_by_old_way = false;
+        self.timers.start_after(Timer::Reroute, now, REROUTE);
+        out.extend([Output::Abandon, Output::Connect]);
+    }
+
+    /// An attempt may be made anew again, and is if the network has changed since it began.
+    pub(super) fn rerouted(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if matches!(self.phase, Phase::Connecting { .. }) && self.is_by_old_way {
+            self.reroute(now, out);
         }
     }
 
