@@ -846,3 +846,20 @@ fn who_does_not_come_back_is_waited_for_so_long_and_no_longer() {
     );
     assert!(relay.users[BOB].client.deadline().is_some());
 }
+
+/// However short the time between two cuts: the first attempt after each is made at once.
+#[test]
+fn a_line_that_brought_something_is_worth_another_attempt_at_once() {
+    let mut relay = in_a_chat();
+    for cut in 0..20 {
+        relay.cut(ALICE, Noticed::Both);
+        relay.settle();
+        let waits: Vec<_> = relay
+            .news(ALICE)
+            .iter()
+            .filter_map(|event| if let Event::Reconnecting { in_ms } = event { Some(*in_ms) } else { None })
+            .collect();
+        assert_eq!(waits, [0], "cut {cut}");
+    }
+    assert_goes_on(&mut relay);
+}
