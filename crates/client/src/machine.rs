@@ -227,8 +227,8 @@ impl Client {
     pub fn is_ready(&self) -> bool {
         match (&self.phase, &self.state) {
             (_, State::Chatting(conversation)) => conversation.waiting().max(self.early.len()) < MAX_WAITING,
-            // Nobody knows how long it takes, so each command is answered at once.
-            _ if self.is_reconnecting() => true,
+            // Nobody knows how long it takes, so each command is answered at once; but what is to follow a leave waits.
+            _ if self.is_reconnecting() => self.early.len() < MAX_WAITING,
             // Before the log-in there is nobody to tell; a pipe may have all of its lines there by then.
             (Phase::Idle | Phase::Connecting { .. } | Phase::LoggingIn { .. }, _) => false,
             (Phase::Waiting | Phase::Online | Phase::Ended, _) => self.early.len() < MAX_WAITING,

@@ -15,10 +15,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use client::{Ending, Event, Input, Output};
 use proptest::prelude::*;
-use protocol::{ChatHeader, ChatId, Close, CloseReason, Machine as _, Resume, ToClient, ToServer};
+use protocol::{
+    Accept, ChatHeader, ChatId, Close, CloseReason, Establish, Held, Login, Machine as _, Message, Request, Resume,
+    ToClient, ToServer,
+};
 use relay::{
     Noticed, Relay, Way, server_name,
-    telling::{in_a_chat, short, start_chat},
+    telling::{in_a_chat, logged_in, short, start_chat},
 };
 
 const ALICE: usize = 0;
@@ -51,6 +54,30 @@ fn a_chat_that_ends_while_its_client_logs_in_with_it_is_over_at_the_server_too()
             assert_eq!(told, ["message alice hello"], "{noticed:?} {answered}");
         }
     }
+}
+
+/// A pipe that had all of its lines there filled the memory with what waited for the way back.
+#[test]
+fn what_waits_for_the_way_back_of_a_leave_is_bounded_whatever_is_left() {
+    let mut relay = logged_in(&["alice", "bob"]);
+    relay.types(ALICE, "--r bob");
+    relay.settle();
+    relay.types(BOB, "--y");
+    // Her client has made the group; bob's has not shown that it has it.
+    for way in [Way::Server(BOB), Way::Session(ALICE), Way::Client(ALICE)] {
+        assert!(relay.take_on(way));
+    }
+    relay.users[ALICE].unreachable = u64::MAX;
+    relay.cut(ALICE, Noticed::Both);
+    relay.types(ALICE, "/leave");
+    let mut taken = 0;
+    while relay.users[ALICE].client.is_ready() {
+        relay.types(ALICE, "--l");
+        taken += 1;
+        assert!(taken <= 256, "memory is bounded");
+    }
+    relay.wait(Duration::from_secs(5));
+    assert!(relay.users[ALICE].client.is_ready(), "and it is not for ever");
 }
 
 /// All but what goes to bob's client, which takes in nothing.
@@ -357,5 +384,146 @@ proptest! {
                 prop_assert_eq!(delivered, arrived.last().map(|(n, _)| *n));
             }
         }
+    }
+}
+
+const MALLORY: usize = 2;
+const CAROL: usize = 2;
+
+/// What somebody does who knows the id of another's chat.
+#[derive(Clone, Debug)]
+enum Mischief {
+    /// Logs in anew, with a chat or without.
+    LogIn(Option<(&'static str, bool)>),
+    /// Sends a frame: its number in a list, about that chat or another, to or about this user.
+    Send(usize, bool, &'static str),
+    /// Is gone without a word.
+    Cut,
+    /// Something that is on its way arrives.
+    Take(usize),
+    /// Time goes by, in milliseconds.
+    Wait(u64),
+    /// One of the two says something.
+    Say(usize),
+}
+
+fn mischief() -> impl Strategy<Value = Vec<Mischief>> {
+    let who = || prop::sample::select(vec!["alice", "bob", "carol", "mallory"]);
+    let step = prop_oneof![
+        6 => prop::option::weighted(0.9, (who(), any::<bool>())).prop_map(Mischief::LogIn),
+        12 => (0..12_usize, any::<bool>(), who()).prop_map(|(frame, is_theirs, who)| Mischief::Send(frame, is_theirs, who)),
+        4 => Just(Mischief::Cut),
+        40 => any::<usize>().prop_map(Mischief::Take),
+        3 => (0..3000_u64).prop_map(Mischief::Wait),
+        6 => (0..2_usize).prop_map(Mischief::Say),
+    ];
+    prop::collection::vec(step, 0..200)
+}
+
+fn does(relay: &mut Relay, user: usize, theirs: ChatId, said: &mut [usize; 2], mischief: &Mischief) {
+    let about = |is_theirs| if is_theirs { theirs } else { ChatId::from_bytes([9; 16]) };
+    match mischief {
+        Mischief::LogIn(held) => {
+            relay.cut(user, Noticed::Client);
+            relay.connects(user);
+            let held = held.map(|(peer, is_theirs)| Held {
+                peer: peer.parse().unwrap(),
+                resume: Resume { chat: about(is_theirs), expected: 0 },
+            });
+            let name = relay.users[user].name.clone();
+            relay.sends(user, &ToServer::Login(Login { user: name, held }));
+        }
+        Mischief::Send(which, is_theirs, peer) => {
+            let (chat, peer) = (about(*is_theirs), peer.parse().unwrap());
+            let some = Bytes::from_static(b"some");
+            let frame = match which {
+                0 => ToServer::Exit,
+                1 => ToServer::RequestToTalk(Request { peer, chat }),
+                2 => ToServer::Accept(Accept { chat, key_package: some }),
+                3 => ToServer::Refuse(chat),
+                4 | 5 => ToServer::Message(Message { header: ChatHeader::new(chat, 0, 0), sealed: some }),
+                6 => ToServer::SessionEstablishment(Establish { chat, welcome: some }),
+                7 => ToServer::ChatClosed(Close { chat, reason: CloseReason::Left }),
+                8 => ToServer::ChatClosed(Close { chat, reason: CloseReason::Failed }),
+                _ => ToServer::Resume(Resume { chat, expected: 0 }),
+            };
+            relay.sends(user, &frame);
+        }
+        Mischief::Cut => relay.cut(user, Noticed::Server),
+        Mischief::Take(which) => {
+            let ways = relay.ways();
+            if let Some(way) = ways.get(which % ways.len().max(1)) {
+                relay.take_on(*way);
+            }
+        }
+        Mischief::Wait(time) => {
+            relay.settle();
+            relay.wait(Duration::from_millis(*time));
+        }
+        Mischief::Say(user) => {
+            relay.types(*user, &said[*user].to_string());
+            said[*user] += 1;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    /// Whoever is not in a chat gets nothing to those who are, and nothing from them, though he names it.
+    #[test]
+    fn a_stranger_who_names_a_chat_changes_nothing_in_it(steps in mischief()) {
+        let mut relay = logged_in(&["alice", "bob", "mallory"]);
+        start_chat(&mut relay);
+        let theirs = ChatHeader::chat_of(&relay.users[BOB].sealed().pop().unwrap()).unwrap();
+        let mut said = [0; 2];
+        for step in &steps {
+            does(&mut relay, MALLORY, theirs, &mut said, step);
+        }
+        relay.settle();
+        relay.wait(Duration::from_secs(1));
+        for (user, peer) in [(ALICE, BOB), (BOB, ALICE)] {
+            let events = relay.news(user);
+            let arrived: Vec<_> = messages(&events).into_iter().map(|(_, text)| text).collect();
+            prop_assert_eq!(arrived, (0..said[peer]).map(|text| text.to_string()).collect::<Vec<_>>());
+            let told: Vec<_> = events.iter().filter_map(short).collect();
+            let others = told.iter().find(|told| !told.starts_with("message") && !told.starts_with("renewed"));
+            prop_assert_eq!(others, None);
+        }
+    }
+
+    /// Whatever the peer of a chat says about it but what is sealed: who wants to leave does, and is free.
+    #[test]
+    fn nobody_is_held_in_a_chat(steps in mischief(), is_cut in any::<bool>()) {
+        let mut relay = logged_in(&["alice", "bob", "carol"]);
+        start_chat(&mut relay);
+        let theirs = ChatHeader::chat_of(&relay.users[BOB].sealed().pop().unwrap()).unwrap();
+        // From here on bob's client is of his own making.
+        let blank = relay.users[BOB].client_again();
+        relay.users[BOB].client = blank;
+        for step in &steps {
+            match step {
+                Mischief::Say(_) if !relay.users[ALICE].client.is_ready() => {}
+                step => does(&mut relay, BOB, theirs, &mut [0; 2], step),
+            }
+        }
+        if is_cut {
+            relay.cut(ALICE, Noticed::Client);
+        }
+        relay.news(ALICE);
+        relay.types(ALICE, "/leave");
+        relay.settle();
+        relay.wait(Duration::from_secs(6));
+        // Bob may ask them to talk meanwhile, as anybody may.
+        for user in [ALICE, CAROL] {
+            relay.types(user, "--n");
+        }
+        relay.settle();
+        relay.types(ALICE, "--r carol");
+        relay.settle();
+        relay.types(CAROL, "--y");
+        relay.settle();
+        let told: Vec<_> = relay.news(ALICE).iter().filter_map(short).collect();
+        prop_assert!(told.last().unwrap().starts_with("chat_started carol"), "{:?}", told);
     }
 }

@@ -113,7 +113,6 @@ impl Relay {
 
     fn carry_out(&mut self, user: usize, output: client::Output) -> Option<client::Input> {
         use client::{Input, Output};
-        let now = self.now;
         let this = &mut self.users[user];
         match output {
             Output::Connect => {
@@ -122,14 +121,7 @@ impl Relay {
                     let failure = client::Failure::new(client::ErrorCode::Unreachable, "the test wants it so");
                     return Some(Input::NotConnected(failure));
                 }
-                self.sessions += 1;
-                let id = SessionId::new(self.sessions);
-                if this.session.as_ref().is_some_and(|session| session.user().is_some()) {
-                    this.older = this.session.take();
-                }
-                this.is_cut = false;
-                this.connections += 1;
-                this.session = Some(Session::new(id, this.key.public(), server_name(), patience(), now));
+                self.connects(user);
                 let negotiated = Negotiated { group: "test".into(), suite: "test".into() };
                 return Some(Input::Connected { negotiated });
             }
@@ -302,6 +294,19 @@ impl Relay {
     /// Drops the next frame to a user's client.
     pub(crate) fn lose(&mut self, user: usize) {
         self.users[user].to_client.pop_front().expect("a frame on its way");
+    }
+
+    /// Makes a connection for a user, whose session waits for the log-in.
+    pub(crate) fn connects(&mut self, user: usize) {
+        self.sessions += 1;
+        let id = SessionId::new(self.sessions);
+        let this = &mut self.users[user];
+        if this.session.as_ref().is_some_and(|session| session.user().is_some()) {
+            this.older = this.session.take();
+        }
+        this.is_cut = false;
+        this.connections += 1;
+        this.session = Some(Session::new(id, this.key.public(), server_name(), patience(), self.now));
     }
 
     /// Has a user's client send what it would not by itself.
