@@ -33,14 +33,7 @@ impl Router {
 
     /// Puts a user online. An older session of the same user is told that it was replaced, and which chat the newer one
     /// comes back with: the newest log-in wins.
-    pub fn register(
-        &self,
-        user: UserName,
-        id: SessionId,
-        key: PublicKey,
-        mailbox: Mailbox,
-        held: Option<ChatId>,
-    ) {
+    pub fn register(&self, user: UserName, id: SessionId, key: PublicKey, mailbox: Mailbox, held: Option<ChatId>) {
         let older = self.write().insert(user, Entry { id, key, mailbox });
         if let Some(older) = older {
             older.mailbox.end(Order::Replaced { held });

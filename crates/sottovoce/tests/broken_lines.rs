@@ -357,7 +357,7 @@ fn nothing_leaves_while_the_line_is_broken() {
     says(&mut relay, BOB, 0..3);
     relay.settle();
     says(&mut relay, ALICE, 0..3);
-    relay.users[BOB].unreachable = 7;
+    relay.users[BOB].unreachable = 10;
     relay.cut(BOB, Noticed::Both);
     relay.settle();
     assert_eq!(told(&mut relay, ALICE).last().unwrap(), "peer_away bob");
@@ -365,7 +365,7 @@ fn nothing_leaves_while_the_line_is_broken() {
     says(&mut relay, ALICE, 3..6);
     relay.wait(Duration::from_secs(5));
     assert_eq!(relay.users[ALICE].sealed(), before, "no receipt, no text, no renewal");
-    assert!(relay.users[BOB].unreachable < 2, "bob has tried: {}", relay.users[BOB].unreachable);
+    assert!(relay.users[BOB].unreachable < 4, "bob has tried: {}", relay.users[BOB].unreachable);
     relay.wait(Duration::from_secs(15));
     assert_eq!(texts(&relay.news(BOB)), numbers(0..6));
     assert_goes_on(&mut relay);
@@ -845,4 +845,21 @@ fn who_does_not_come_back_is_waited_for_so_long_and_no_longer() {
         ],
     );
     assert!(relay.users[BOB].client.deadline().is_some());
+}
+
+/// However short the time between two cuts: the first attempt after each is made at once.
+#[test]
+fn a_line_that_brought_something_is_worth_another_attempt_at_once() {
+    let mut relay = in_a_chat();
+    for cut in 0..12 {
+        relay.cut(ALICE, Noticed::Both);
+        relay.settle();
+        let waits: Vec<_> = relay
+            .news(ALICE)
+            .iter()
+            .filter_map(|event| if let Event::Reconnecting { in_ms } = event { Some(*in_ms) } else { None })
+            .collect();
+        assert_eq!(waits, [0], "cut {cut}");
+    }
+    assert_goes_on(&mut relay);
 }

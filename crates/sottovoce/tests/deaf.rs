@@ -33,7 +33,9 @@ const ROUND_TRIPS: usize = 300;
 /// For a round trip while senders and server use all of the machine.
 const IN_THE_FLOOD: Duration = Duration::from_millis(250);
 /// By how much the slowest round trips differ when nothing else does.
-const JITTER: Duration = Duration::from_millis(20);
+const JITTER: Duration = Duration::from_millis(50);
+/// The same of ordinary ones.
+const LITTLE: Duration = Duration::from_millis(5);
 /// Of one speaker, and more than its client keeps in its window.
 const LONG_MESSAGES: usize = 150;
 
@@ -74,7 +76,7 @@ fn peers_that_stop_reading_cost_the_server_no_more_than_its_bounds_and_others_no
         println!("{frames:?} frames: round trips alone {alone:?}, in the flood {meanwhile:?}, then {after:?}");
         println!("{frames:?} frames: the server has grown by {grown} KiB of {}", BOUND / 1024);
         assert!(grown <= BOUND / 1024 && meanwhile.p99 <= IN_THE_FLOOD);
-        assert!(after.p99 <= 2 * alone.p99 + JITTER);
+        assert!(after.half <= 2 * alone.half + LITTLE && after.p99 <= 2 * alone.p99 + JITTER);
     }
     for pair in &mut deaf {
         signal(&pair.listener.process, Signal::CONT);
@@ -95,7 +97,6 @@ enum Frames {
 /// How long round trips took.
 #[derive(Debug)]
 struct Times {
-    #[allow(dead_code, reason = "printed")]
     half: Duration,
     p99: Duration,
     #[allow(dead_code, reason = "printed")]

@@ -192,34 +192,44 @@ fn chats_go_on_after_an_orderly_restart_and_their_users_come_back_spread() {
 #[test]
 fn who_leaves_without_a_connection_is_told_what_could_not_be_done() {
     const DRAIN: Duration = Duration::from_secs(5);
-    let mut world = World::of(["alice", "bob", "carol", "dave"]);
-    let [mut alice, mut bob, mut carol, mut dave] = ["alice", "bob", "carol", "dave"].map(|name| world.log_in(name));
+    let names = ["alice", "bob", "carol", "dave", "erin", "frank"];
+    let mut world = World::of(names);
+    let [mut alice, mut bob, mut carol, mut dave, mut erin, mut frank] = names.map(|name| world.log_in(name));
     talk(&mut alice, &mut bob, "bob");
     talk(&mut carol, &mut dave, "dave");
-    world.goes(Signal::KILL);
+    talk(&mut erin, &mut frank, "frank");
+    // Her goodbye is sent, and not confirmed.
+    signal(&frank.process, Signal::STOP);
     let begin = now();
-    for (client, peer) in [(&mut alice, "bob"), (&mut carol, "dave")] {
+    erin.types("--ex");
+    erin.lists();
+    world.goes(Signal::KILL);
+    for client in [&mut alice, &mut carol] {
         client.expect("reconnecting");
         client.says("one");
         client.says("two");
         client.types("--ex");
-        if peer == "dave" {
-            // For the second time: at once.
-            client.types("--ex");
-        }
     }
-    for (client, peer) in [(&mut carol, "dave"), (&mut alice, "bob")] {
+    // For the second time: at once.
+    carol.types("--ex");
+    let not_sent = "so your goodbye was not sent";
+    let not_confirmed = "did not confirm your goodbye";
+    for (client, peer, problem, end, wait) in [
+        (&mut carol, "dave", not_sent, ("lost", 2), Duration::ZERO),
+        (&mut erin, "frank", not_confirmed, ("goodbye", 0), DRAIN),
+        (&mut alice, "bob", not_sent, ("lost", 2), DRAIN),
+    ] {
         let told = client.up_to("chat_closed");
-        let error = told.iter().find(|event| event["event"] == "error").unwrap();
-        assert_eq!((error["code"].as_str(), error["peer"].as_str()), (Some("unreachable"), Some(peer)));
-        assert!(error["message"].as_str().unwrap().contains("your goodbye was not sent"), "{error}");
-        let closed = json!({ "event": "chat_closed", "peer": peer, "reason": "lost", "undelivered": 2 });
-        assert_eq!(*told.last().unwrap(), closed);
+        let (reason, undelivered) = end;
+        let closed = json!({ "event": "chat_closed", "peer": peer, "reason": reason, "undelivered": undelivered });
+        assert_eq!(*told.last().unwrap(), closed, "{told:?}");
+        let error = &told[told.len() - 2];
+        assert_eq!((error["code"].as_str(), error["peer"].as_str()), (Some("unreachable"), Some(peer)), "{told:?}");
+        assert!(error["message"].as_str().unwrap().contains(problem), "{error}");
         assert_eq!(client.rest(), [json!({ "event": "logged_out" })]);
         assert_eq!(client.ended(), (Some(0), String::new()));
         let took = begin.elapsed();
-        let expected = if peer == "dave" { Duration::ZERO } else { DRAIN };
-        assert!((expected..expected + SLACK).contains(&took), "{took:?}");
+        assert!((wait..wait + SLACK).contains(&took), "{peer}: {took:?}");
     }
 }
 

@@ -24,6 +24,7 @@ const MAY_REACH: &[(&str, &[&str])] = &[
     // A server cannot open a message: the code is not there.
     ("server", &["identity", "protocol"]),
     ("sottovoce", &["client", "e2e", "identity", "protocol", "server"]),
+    ("sim", &["client", "e2e", "identity", "protocol", "server"]),
 ];
 
 /// Crates and files that are given time, randomness and input, and read none of it themselves.

@@ -171,10 +171,17 @@ impl Client {
         }
         let mut ending = Ending::Lost;
         if let State::Chatting(conversation) = &self.state {
+            let peer = &conversation.peer.user;
             if conversation.said_goodbye() {
                 ending = Ending::Goodbye;
+                let is_on_its_way = is_online && conversation.is_open();
+                if !is_on_its_way && !conversation.is_all_delivered() {
+                    let message = format!(
+                        "{peer} did not confirm your goodbye before the line was lost, and may see that the chat was lost"
+                    );
+                    error_about(out, peer, Failure::new(ErrorCode::Unreachable, message));
+                }
             } else {
-                let peer = &conversation.peer.user;
                 let who = if is_online { peer.as_str() } else { "the server" };
                 let message = format!(
                     "{who} could not be reached, so your goodbye was not sent; {peer} will see that the chat was lost"

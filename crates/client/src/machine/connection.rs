@@ -18,7 +18,8 @@ const SILENT: Duration = Duration::from_secs(2);
 const DEAD: Duration = Duration::from_secs(8);
 /// The same where there is reason to doubt that the connection still stands.
 const DOUBTFUL: Duration = Duration::from_secs(3);
-/// From the first attempt that failed to the next; each further wait is twice as long as the one before.
+/// From the first attempt that failed to the next. Each further wait is longer by half than the one before, so that a
+/// network which comes back is found within half the time that it was gone for, and both sides are soon there together.
 const RETRY: Duration = Duration::from_millis(100);
 /// The longest of these waits. All are shortened or lengthened by up to a quarter at random.
 const MAX_RETRY: Duration = Duration::from_secs(10);
@@ -54,10 +55,12 @@ impl Attempts {
     fn next(&mut self, first_wait: Duration, rng: Rng<'_>) -> Duration {
         let failed = self.failed;
         self.failed = failed.saturating_add(1);
-        let Some(doubled) = failed.checked_sub(1) else {
+        if failed == 0 {
             return first_wait;
-        };
-        let wait = RETRY.saturating_mul(2u32.saturating_pow(doubled)).min(MAX_RETRY);
+        }
+        // Cut off where the longest wait is long reached.
+        let longer = |wait: Duration, _| wait.saturating_add(wait.checked_div(2).unwrap_or_default()).min(MAX_RETRY);
+        let wait = (1..failed.min(32)).fold(RETRY, longer);
         let part = wait.checked_div(4).unwrap_or_default();
         between(wait.saturating_sub(part), wait.saturating_add(part), rng)
     }
@@ -335,8 +338,9 @@ impl Client {
     }
 }
 
-/// A time from `least` to `most`, to the millisecond.
+/// A time from `least` to `most`, in whole milliseconds: as much as the user is told.
 fn between(least: Duration, most: Duration, rng: Rng<'_>) -> Duration {
-    let span = u64::try_from(most.saturating_sub(least).as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-    least.saturating_add(Duration::from_millis(rng.next_u64().checked_rem(span).unwrap_or(0)))
+    let [least, most] = [least, most].map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let span = most.saturating_sub(least).saturating_add(1);
+    Duration::from_millis(least.saturating_add(rng.next_u64().checked_rem(span).unwrap_or(0)))
 }

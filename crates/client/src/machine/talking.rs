@@ -6,7 +6,7 @@ use e2e::{Chat, Member, Own};
 use identity::{Pin, Trust, safety_number};
 use protocol::{ChatId, Close, CloseReason, Message, ToServer};
 
-use super::{BEHIND, Client, Output, Phase, RECEIPT, RENEWAL, State, Step, Timer, error, error_about, send};
+use super::{Attempts, BEHIND, Client, Output, Phase, RECEIPT, RENEWAL, State, Step, Timer, error, error_about, send};
 use crate::{
     Ending, ErrorCode, Event, Failure,
     conversation::{Arrival, Arrived, Came, Conversation, Fault},
@@ -120,6 +120,8 @@ impl Client {
             Ok(Came::Again) => {}
             Ok(Came::Early) => self.missed(now, out),
             Ok(Came::Next(arrival)) => {
+                // The connection was good for something, and no server can make that up.
+                self.attempts = Attempts::default();
                 match std::mem::take(&mut self.state) {
                     State::Confirming { conversation, trust } => self.started(conversation, trust, now, out),
                     other => self.state = other,
