@@ -80,7 +80,10 @@ pub(crate) enum Arrived {
 pub(crate) enum Fault {
     #[error("a frame of the chat did not open as it has to ({0}), so it may have been tampered with on its way")]
     Seal(#[from] e2e::Error),
-    #[error("the server leaves out a part of what your peer sent, also when it is sent again")]
+    #[error(
+        "a part of what your peer sent is missing, also when it is sent again: the server leaves it out, or your peer's \
+             client is at fault"
+    )]
     Gap,
     #[error("your peer's client confirmed what was never sent")]
     Acked,

@@ -303,10 +303,7 @@ fn what_ends_a_client_and_what_does_not() {
         (First, not_connected(UntrustedServer), Some(UntrustedServer)),
         (First, not_connected(Protocol), Some(Protocol)),
         (Connecting, not_connected(Unreachable), again),
-        (Connecting, not_connected(UntrustedServer), Some(UntrustedServer)),
-        (Connecting, not_connected(Protocol), Some(Protocol)),
         (ComeBack, not_connected(Unreachable), again),
-        (ComeBack, not_connected(UntrustedServer), Some(UntrustedServer)),
         (FirstLoggingIn, Input::Lost, Some(Unreachable)),
         (FirstLoggingIn, error(ServerError::UnknownUser), Some(UnknownUser)),
         (FirstLoggingIn, error(ServerError::ShuttingDown), Some(Unreachable)),
@@ -366,6 +363,29 @@ fn what_ends_a_client_and_what_does_not() {
         }
         alice.input(Input::ServerNameChecked(Err(Failure::new(UntrustedServer, "so"))));
         assert_eq!(alice.told(), [""; 0], "{phase:?}");
+    }
+}
+
+/// They may have been the log-in page of a foreign network.
+#[test]
+fn who_is_in_the_servers_place_is_told_of_once_and_waited_out() {
+    for phase in [Phase::Connecting, Phase::ComeBack] {
+        let mut alice = Alone::at(phase);
+        for (code, is_new) in [
+            (ErrorCode::UntrustedServer, true),
+            (ErrorCode::UntrustedServer, false),
+            (ErrorCode::Protocol, true),
+            (ErrorCode::Unreachable, false),
+            (ErrorCode::Protocol, false),
+        ] {
+            alice.input(Input::NotConnected(Failure::new(code, "so")));
+            let told = alice.told();
+            let error = format!("error {}", code.as_str());
+            assert_eq!(told.contains(&error), is_new, "{phase:?}, {error}: {told:?}");
+            assert!(told.iter().any(|told| told.starts_with("reconnecting")), "{phase:?}, {error}: {told:?}");
+            alice.wait(Duration::from_secs(10));
+            alice.told();
+        }
     }
 }
 

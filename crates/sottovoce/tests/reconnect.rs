@@ -148,15 +148,31 @@ fn what_cannot_be_mended_by_waiting_ends_the_client() {
     let told = alice.up_to("logged_out");
     assert!(told.iter().all(|told| told["event"] != "reconnected"), "{told:?}");
     assert_eq!(alice.failed().0, "unknown_user");
+}
 
-    // Somebody else takes the server's place.
+/// As a stranger's network does that wants people to log in to it first.
+#[test]
+fn a_chat_outlives_somebody_else_in_the_servers_place() {
+    let mut world = World::of(["alice", "bob"]);
+    let (mut alice, mut bob) = (world.log_in("alice"), world.log_in("bob"));
+    talk(&mut alice, &mut bob, "bob");
     world.goes(Signal::KILL);
     let elsewhere = tempfile::tempdir().unwrap();
     let dir = elsewhere.path().join("other");
     ok(Command::new(PROGRAM).args(["server", "init", "--host", "localhost", "--dir"]).arg(&dir));
     world.server = run_server(&dir, &world.address).0;
-    bob.expect("logged_out");
-    assert_eq!(bob.failed().0, "untrusted_server");
+    for client in [&mut alice, &mut bob] {
+        assert_eq!(client.expect("error")["code"], "unreachable");
+        assert_eq!(client.expect("error")["code"], "untrusted_server");
+        // It is tried again, and told once.
+        client.expect("reconnecting");
+        assert_eq!(client.next().unwrap()["event"], "reconnecting");
+    }
+    alice.says("it was not you");
+    world.goes(Signal::KILL);
+    world.is_back();
+    assert_eq!(bob.expect("message")["text"], "it was not you");
+    alice.expect("delivered");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use e2e::{Own, Rng};
 use protocol::{Close, CloseReason, Login, ServerName, ToServer};
 
-use super::{Client, Leaving, Output, Phase, State, Timer, send};
+use super::{Client, Leaving, Output, Phase, State, Timer, error, send};
 use crate::{Ending, ErrorCode, Event, Failure};
 
 /// For the server's answer to a log-in.
@@ -48,6 +48,8 @@ pub(super) enum Purpose {
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     failed: u32,
+    /// What the user was told of the one who is there in the server's place.
+    told: Option<ErrorCode>,
 }
 
 impl Attempts {
@@ -94,6 +96,18 @@ impl Client {
         match self.phase {
             Phase::Connecting { .. } if failure.code == ErrorCode::Unreachable => {
                 self.lost(&failure.message, Duration::ZERO, now, out);
+            }
+            // Whoever is at the server's address now, as the log-in page of a foreign network is, has been sent nothing.
+            // The server itself may be there again soon, and is no less trusted for that.
+            Phase::Connecting { purpose: Purpose::ComeBack | Purpose::Reconnect }
+                if matches!(failure.code, ErrorCode::UntrustedServer | ErrorCode::Protocol) =>
+            {
+                let Failure { code, message } = failure;
+                if self.attempts.told.replace(code) != Some(code) {
+                    error(out, code, &message);
+                }
+                self.phase = Phase::Connecting { purpose: Purpose::Reconnect };
+                self.lost(&message, Duration::ZERO, now, out);
             }
             Phase::Connecting { .. } => self.fail(failure, out),
             _ => {}
