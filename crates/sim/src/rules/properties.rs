@@ -234,7 +234,8 @@ fn frames_reach_the_other_party_alone(_: &Relay, world: &World) -> bool {
     world.breach != Some(Rule::OtherPartyAlone)
 }
 
-/// Of a model in which alice and bob want nothing but to talk to each other: wherever nothing can happen any more, they do.
+/// Of a model in which alice and bob want nothing but to talk to each other: wherever nothing can happen any more,
+/// they do.
 fn callers_of_each_other_meet(relay: &Relay, world: &World) -> bool {
     if relay.bounds.will != Will::ToMeet {
         return true;
