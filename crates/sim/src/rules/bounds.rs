@@ -28,8 +28,8 @@ pub struct Bounds {
     pub frames: usize,
     /// Signals that may be on their way at one time.
     pub flights: usize,
-    /// Whether all that is on its way to a session is read before the word that its peer is absent, as it is by the driver
-    /// of a session whose mailbox it lies in. Otherwise it comes later, as it does from another machine.
+    /// Whether all that is on its way to a session is read before the word that its peer is absent, as it is by the
+    /// driver of a session whose mailbox it lies in. Otherwise it comes later, as it does from another machine.
     pub mailboxes_first: bool,
     /// What has to be seen, for the rules to have a meaning.
     pub sights: &'static [&'static str],

@@ -1,4 +1,5 @@
-//! What a client makes of what it is told. No cryptography: what is sealed bears the names of who wrote it and for whom.
+//! What a client makes of what it is told. No cryptography: what is sealed bears the names of who wrote it and for
+//! whom.
 
 use std::fmt;
 

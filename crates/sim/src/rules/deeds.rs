@@ -103,7 +103,16 @@ impl Step<'_> {
         let id = SessionId::new(u64::from(me.digit()).saturating_mul(100).saturating_add(place.logins.into()));
         let session = relay.session(me, id);
         let (up, down) = (VecDeque::new(), VecDeque::new());
-        place.seats.push(Seat { id, session, now: relay.start, replaced: None, client: Some(client), down, up });
+        place.seats.push(Seat {
+            id,
+            session,
+            now: relay.start,
+            openings: 0,
+            replaced: None,
+            client: Some(client),
+            down,
+            up,
+        });
         self.input(me, id, Input::Frame(login));
         Some(())
     }

@@ -41,7 +41,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Gives the session an input, or what the fault makes of it, and takes its outputs, or what the fault leaves of them.
+    /// Gives the session an input, or what the fault makes of it, and takes its outputs, or what the fault leaves of
+    /// them.
     pub(super) fn hand(self, relay: &Relay, person: Person, seat: &mut Seat, input: Input, out: &mut Vec<Output>) {
         let start = out.len();
         match (self, input) {

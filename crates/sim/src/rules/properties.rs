@@ -141,7 +141,9 @@ fn a_chat_that_both_come_back_with_goes_on(relay: &Relay, world: &World) -> bool
 
 /// Whether a session of theirs has ended the chat, or is about to, though the clients have not heard of it.
 fn is_ending(world: &World, pair: [Person; 2], chat: ChatId) -> bool {
-    let closes = |flight: &Flight| flight.signal.chat == chat && matches!(flight.signal.kind, SignalKind::Close(_));
+    let closes = |flight: &Flight| {
+        flight.signal.chat == chat && matches!(flight.signal.kind, SignalKind::Close(_) | SignalKind::CallOff(_))
+    };
     let leaves = |seat: &Seat| {
         let has = seat.session.state().and_then(State::chat) == Some(chat);
         !has || seat.replaced.is_some_and(|held| held != Some(chat))
@@ -232,7 +234,8 @@ fn frames_reach_the_other_party_alone(_: &Relay, world: &World) -> bool {
     world.breach != Some(Rule::OtherPartyAlone)
 }
 
-/// Of a model in which alice and bob want nothing but to talk to each other: wherever nothing can happen any more, they do.
+/// Of a model in which alice and bob want nothing but to talk to each other: wherever nothing can happen any more,
+/// they do.
 fn callers_of_each_other_meet(relay: &Relay, world: &World) -> bool {
     if relay.bounds.will != Will::ToMeet {
         return true;

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use protocol::{Machine as _, ToClient, ToServer};
 use server::{
-    session::{Input, Output, Session, State},
+    session::{Input, Line, Output, Session, State},
     signal::{SessionId, Signal, SignalKind, Undelivered},
 };
 
@@ -200,6 +200,10 @@ impl Step<'_> {
         let before = seat.session.state().cloned();
         let mut out = Vec::new();
         relay.fault.hand(relay, person, seat, input, &mut out);
+        let is_open = |state: Option<&State>| matches!(state, Some(State::Chatting { line: Line::Open(_), .. }));
+        if is_open(seat.session.state()) && !is_open(before.as_ref()) {
+            seat.openings = seat.openings.saturating_add(1);
+        }
         let breach = properties::breach_of_outputs(relay, person, before.as_ref(), seat.session.state(), &out);
         self.world.breach = self.world.breach.or(breach);
         pending.extend(out);

@@ -132,6 +132,8 @@ pub(super) struct Seat {
     pub(super) id: SessionId,
     pub(super) session: Session,
     pub(super) now: Instant,
+    /// How often its line has opened, which a session counts too, and which does not tell states apart.
+    pub(super) openings: u8,
     /// The order to end because a newer log-in took its place, with the chat that the newer client holds.
     pub(super) replaced: Option<Option<ChatId>>,
     /// `None` when the connection is gone and the session has not heard of it.
