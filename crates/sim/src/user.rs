@@ -84,7 +84,7 @@ struct Connecting {
 /// What the driver waits for, and does nothing else.
 enum Blocked {
     /// The last frames leave, and the server ends the connection.
-    Farewell { until: Instant, end: End, is_finished: bool },
+    Farewell { until: Instant, end: Box<End>, is_finished: bool },
     /// The face takes an event.
     Face,
 }
@@ -149,7 +149,7 @@ impl User {
     pub(crate) fn kill(&mut self, model: &mut Model, around: &mut Around) {
         if let Some(program) = self.program.take() {
             let farewell = match program.blocked {
-                Some(Blocked::Farewell { end, .. }) => Some(end),
+                Some(Blocked::Farewell { end, .. }) => Some(*end),
                 _ => None,
             };
             for end in program.link.into_iter().chain(farewell) {
@@ -453,7 +453,7 @@ impl User {
             Output::Disconnect => {
                 program.connecting = None;
                 if let Some(end) = program.link.take() {
-                    let until = around.now + FAREWELL;
+                    let (until, end) = (around.now + FAREWELL, Box::new(end));
                     program.blocked = Some(Blocked::Farewell { until, end, is_finished: false });
                 }
             }

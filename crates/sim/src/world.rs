@@ -14,7 +14,7 @@ use crate::{
     network::{Network, Noticed, Way},
     person::Person,
     sabotage::Sabotage,
-    server::{self, Server},
+    server::{self, AtServer, Server},
     story::{Place, Presence},
     tally::{Fault, Tally},
     user::{self, NAMES, User, name},
@@ -419,19 +419,23 @@ impl World {
         }
     }
 
-    /// Whether nobody waits for anything.
+    /// Whether nobody waits for anything, and the server sees it as the clients do.
     fn is_settled(&self) -> bool {
         let open = self.open();
-        self.users.iter().all(|user| {
+        self.users.iter().filter(|user| user.program.is_some()).all(|user| {
             let story = &self.model.stories[user.index];
+            let link = user.link().filter(|link| self.around.network.is_alive(*link));
+            let at_server = link.and_then(|link| self.server.place(link));
             let is_at_rest = match &story.place {
-                Place::Free => true,
-                Place::Chatting(_, chat) => open.contains(chat) && self.is_delivered(*chat) && !story.is_peer_away,
+                Place::Free => at_server == Some(AtServer::Free),
+                Place::Chatting(_, chat) => {
+                    let is_there = at_server == Some(AtServer::Chatting(*chat)) && open.contains(chat);
+                    is_there && self.is_delivered(*chat) && !story.is_peer_away
+                }
                 Place::Calling(_) | Place::Ringing(_) | Place::SettingUp(..) => false,
             };
             let is_online = story.presence == Presence::Online && !story.is_server_silent && !story.is_leaving;
-            let is_connected = user.link().is_some_and(|link| self.around.network.is_alive(link));
-            user.program.is_none() || is_at_rest && is_online && is_connected && user.is_idle()
+            is_at_rest && is_online && user.is_idle()
         })
     }
 
