@@ -61,6 +61,8 @@ pub(crate) struct Program {
     blocked: Option<Blocked>,
     /// What was typed and not taken.
     pub(crate) typed: VecDeque<Command>,
+    /// When the system says that the network is another.
+    network_changes: Option<Instant>,
     unread: usize,
     has_quit: bool,
     held_back: Option<Output>,
@@ -97,6 +99,7 @@ pub(crate) enum Step {
     Connect,
     Command,
     Tick,
+    NetworkChange,
     Unblock,
 }
 
@@ -135,6 +138,7 @@ impl User {
             outputs: VecDeque::new(),
             blocked: None,
             typed: VecDeque::new(),
+            network_changes: None,
             unread: 0,
             has_quit: false,
             held_back: None,
@@ -172,6 +176,13 @@ impl User {
         self.program.as_ref()?.link.as_ref().map(|end| end.link)
     }
 
+    /// The system will say that the network is another.
+    pub(crate) fn changes_network(&mut self, at: Instant) {
+        if let Some(program) = &mut self.program {
+            program.network_changes = Some(at);
+        }
+    }
+
     /// Whether the program does nothing but wait for what others do.
     pub(crate) fn is_idle(&self) -> bool {
         self.program
@@ -203,6 +214,9 @@ impl User {
         }
         if let Some(connecting) = &program.connecting {
             add(connecting.at, Step::Connect);
+        }
+        if let Some(at) = program.network_changes {
+            add(at, Step::NetworkChange);
         }
         if !program.typed.is_empty() && program.client.is_ready() {
             add(around.now, Step::Command);
@@ -266,6 +280,10 @@ impl User {
                 self.input(Input::Command(command), model, around);
             }
             Step::Tick => self.input(Input::Tick, model, around),
+            Step::NetworkChange => {
+                program.network_changes = None;
+                self.input(Input::NetworkChanged, model, around);
+            }
             Step::Unblock => self.unblock(model, around),
         }
     }

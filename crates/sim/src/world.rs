@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// From the end of all faults until all is delivered in a chat that both sides still have. A dead connection is noticed
-/// within 14 s, the last wait of the back-off may take 12.5 s, and a connection that was being made 10 s.
+/// within 14 s, a wait between two attempts may take 12.5 s, and an attempt that was begun 10 s.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(45);
 /// From the end of all faults until nobody is on the way to anything. A server holds a connection that is dead for 90 s,
 /// and then the chat for 60 s.
@@ -308,6 +308,12 @@ impl World {
         // What has no place in the world as it is now does not happen, and does not count.
         match (fault, noticed, user.link()) {
             (_, Some(noticed), Some(link)) => around.network.cut(link, noticed, now),
+            (Fault::NetworkChanged, ..) if user.program.is_some() => {
+                if let Some(link) = user.link().filter(|_| around.dice.per_mille(700)) {
+                    around.network.cut(link, Noticed::Neither, now);
+                }
+                user.changes_network(now + around.dice.time(Duration::from_secs(1)));
+            }
             (Fault::Stall, _, Some(link)) => {
                 let way = around.dice.pick(&[Way::Up, Way::Down]);
                 around.network.stall(link, way, now, short);
