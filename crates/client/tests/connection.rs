@@ -570,6 +570,13 @@ fn who_was_held_up_asks_before_judging() {
     assert_eq!(alice.told(), ["send Ping", "ServerSilent"]);
     alice.wait(Duration::from_millis(1));
     assert_eq!(alice.told(), ["error unreachable", "Abandon", "reconnecting", "Connect"]);
+    // Told once, however often it is asked.
+    let mut alice = Alone::online(1);
+    alice.wait(Duration::from_secs(8));
+    assert_eq!(alice.told(), ["send Ping", "ServerSilent"]);
+    alice.sleep(long, Input::Tick);
+    alice.wait(Duration::from_millis(2999));
+    assert_eq!(alice.told(), ["send Ping"]);
     // A little late is no sleep, or a busy machine would judge nobody.
     let mut alice = Alone::online(1);
     alice.wait(Duration::from_secs(13));

@@ -12,12 +12,13 @@ use server::{
     config::Config,
     mailbox::{Inbox, Mailbox, Order, mailbox},
     router::Router,
-    session::{Input, Output, Patience, Session},
+    session::{Input, Line, Output, Patience, Session, State},
     signal::{SessionId, Signal, SignalKind, Undelivered},
 };
 
 use crate::{
     around::{Around, Frames, put_frame, short},
+    model::Id,
     network::{Link, Piece, Way},
     sabotage::Sabotage,
 };
@@ -60,6 +61,15 @@ pub(crate) enum Process {
         /// Whether its machine is gone as well, so that nobody answers.
         is_dark: bool,
     },
+}
+
+/// Where a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtServer {
+    Free,
+    OnTheWay,
+    /// In this chat, with an open line.
+    Chatting(Id),
 }
 
 /// What the server can do next.
@@ -154,6 +164,18 @@ impl Server {
             recording,
         };
         self.ends.insert(link, end);
+    }
+
+    /// Where the session of a connection is, once logged in.
+    pub(crate) fn place(&self, link: Link) -> Option<AtServer> {
+        Some(match self.ends.get(&link)?.session.state()? {
+            State::Free => AtServer::Free,
+            State::Chatting { chat, line: Line::Open(_), .. } => AtServer::Chatting(*chat.as_bytes()),
+            State::Chatting { line: Line::Broken { .. }, .. }
+            | State::Calling { .. }
+            | State::Ringing { .. }
+            | State::Establishing { .. } => AtServer::OnTheWay,
+        })
     }
 
     /// All that can be done, and when.

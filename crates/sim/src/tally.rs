@@ -33,6 +33,8 @@ counted! {
         ResetForServer = "connection reset at any byte, noticed by the server alone",
         /// Until a timer of either.
         Vanished = "connection dead, noticed by neither",
+        /// The client's system says so, and the old connection is dead.
+        NetworkChanged = "network of a client changed",
         /// Nothing moves for a while, then all comes.
         Stall = "connection held up",
         /// For a while.

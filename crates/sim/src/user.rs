@@ -61,6 +61,8 @@ pub(crate) struct Program {
     blocked: Option<Blocked>,
     /// What was typed and not taken.
     pub(crate) typed: VecDeque<Command>,
+    /// When the system says that the network is another.
+    network_changes: Option<Instant>,
     unread: usize,
     has_quit: bool,
     held_back: Option<Output>,
@@ -84,7 +86,7 @@ struct Connecting {
 /// What the driver waits for, and does nothing else.
 enum Blocked {
     /// The last frames leave, and the server ends the connection.
-    Farewell { until: Instant, end: End, is_finished: bool },
+    Farewell { until: Instant, end: Box<End>, is_finished: bool },
     /// The face takes an event.
     Face,
 }
@@ -97,6 +99,7 @@ pub(crate) enum Step {
     Connect,
     Command,
     Tick,
+    NetworkChange,
     Unblock,
 }
 
@@ -135,6 +138,7 @@ impl User {
             outputs: VecDeque::new(),
             blocked: None,
             typed: VecDeque::new(),
+            network_changes: None,
             unread: 0,
             has_quit: false,
             held_back: None,
@@ -149,7 +153,7 @@ impl User {
     pub(crate) fn kill(&mut self, model: &mut Model, around: &mut Around) {
         if let Some(program) = self.program.take() {
             let farewell = match program.blocked {
-                Some(Blocked::Farewell { end, .. }) => Some(end),
+                Some(Blocked::Farewell { end, .. }) => Some(*end),
                 _ => None,
             };
             for end in program.link.into_iter().chain(farewell) {
@@ -170,6 +174,13 @@ impl User {
     /// The connection that the program has.
     pub(crate) fn link(&self) -> Option<Link> {
         self.program.as_ref()?.link.as_ref().map(|end| end.link)
+    }
+
+    /// The system will say that the network is another.
+    pub(crate) fn changes_network(&mut self, at: Instant) {
+        if let Some(program) = &mut self.program {
+            program.network_changes = Some(at);
+        }
     }
 
     /// Whether the program does nothing but wait for what others do.
@@ -203,6 +214,9 @@ impl User {
         }
         if let Some(connecting) = &program.connecting {
             add(connecting.at, Step::Connect);
+        }
+        if let Some(at) = program.network_changes {
+            add(at, Step::NetworkChange);
         }
         if !program.typed.is_empty() && program.client.is_ready() {
             add(around.now, Step::Command);
@@ -266,6 +280,10 @@ impl User {
                 self.input(Input::Command(command), model, around);
             }
             Step::Tick => self.input(Input::Tick, model, around),
+            Step::NetworkChange => {
+                program.network_changes = None;
+                self.input(Input::NetworkChanged, model, around);
+            }
             Step::Unblock => self.unblock(model, around),
         }
     }
@@ -453,7 +471,7 @@ impl User {
             Output::Disconnect => {
                 program.connecting = None;
                 if let Some(end) = program.link.take() {
-                    let until = around.now + FAREWELL;
+                    let (until, end) = (around.now + FAREWELL, Box::new(end));
                     program.blocked = Some(Blocked::Farewell { until, end, is_finished: false });
                 }
             }

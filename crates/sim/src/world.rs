@@ -14,14 +14,14 @@ use crate::{
     network::{Network, Noticed, Way},
     person::Person,
     sabotage::Sabotage,
-    server::{self, Server},
+    server::{self, AtServer, Server},
     story::{Place, Presence},
     tally::{Fault, Tally},
     user::{self, NAMES, User, name},
 };
 
 /// From the end of all faults until all is delivered in a chat that both sides still have. A dead connection is noticed
-/// within 14 s, the last wait of the back-off may take 12.5 s, and a connection that was being made 10 s.
+/// within 14 s, a wait between two attempts may take 12.5 s, and an attempt that was begun 10 s.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(45);
 /// From the end of all faults until nobody is on the way to anything. A server holds a connection that is dead for 90 s,
 /// and then the chat for 60 s.
@@ -308,6 +308,12 @@ impl World {
         // What has no place in the world as it is now does not happen, and does not count.
         match (fault, noticed, user.link()) {
             (_, Some(noticed), Some(link)) => around.network.cut(link, noticed, now),
+            (Fault::NetworkChanged, ..) if user.program.is_some() => {
+                if let Some(link) = user.link().filter(|_| around.dice.per_mille(700)) {
+                    around.network.cut(link, Noticed::Neither, now);
+                }
+                user.changes_network(now + around.dice.time(Duration::from_secs(1)));
+            }
             (Fault::Stall, _, Some(link)) => {
                 let way = around.dice.pick(&[Way::Up, Way::Down]);
                 around.network.stall(link, way, now, short);
@@ -419,19 +425,23 @@ impl World {
         }
     }
 
-    /// Whether nobody waits for anything.
+    /// Whether nobody waits for anything, and the server sees it as the clients do.
     fn is_settled(&self) -> bool {
         let open = self.open();
-        self.users.iter().all(|user| {
+        self.users.iter().filter(|user| user.program.is_some()).all(|user| {
             let story = &self.model.stories[user.index];
+            let link = user.link().filter(|link| self.around.network.is_alive(*link));
+            let at_server = link.and_then(|link| self.server.place(link));
             let is_at_rest = match &story.place {
-                Place::Free => true,
-                Place::Chatting(_, chat) => open.contains(chat) && self.is_delivered(*chat) && !story.is_peer_away,
+                Place::Free => at_server == Some(AtServer::Free),
+                Place::Chatting(_, chat) => {
+                    let is_there = at_server == Some(AtServer::Chatting(*chat)) && open.contains(chat);
+                    is_there && self.is_delivered(*chat) && !story.is_peer_away
+                }
                 Place::Calling(_) | Place::Ringing(_) | Place::SettingUp(..) => false,
             };
             let is_online = story.presence == Presence::Online && !story.is_server_silent && !story.is_leaving;
-            let is_connected = user.link().is_some_and(|link| self.around.network.is_alive(link));
-            user.program.is_none() || is_at_rest && is_online && is_connected && user.is_idle()
+            is_at_rest && is_online && user.is_idle()
         })
     }
 

@@ -183,8 +183,10 @@ impl Client {
 
     /// Nothing came from the server for a while.
     pub(super) fn silent(&mut self, out: &mut Vec<Output>) {
-        self.said_silent = true;
-        out.push(Output::Event(Event::ServerSilent));
+        // Whoever was held up has asked again, and may have told of it before.
+        if !std::mem::replace(&mut self.said_silent, true) {
+            out.push(Output::Event(Event::ServerSilent));
+        }
     }
 
     pub(super) fn ping(&mut self, now: Instant, out: &mut Vec<Output>) {
