@@ -31,6 +31,8 @@ mod bob;
 mod line;
 #[path = "session/log_in.rs"]
 mod log_in;
+#[path = "session/often.rs"]
+mod often;
 #[path = "session/two.rs"]
 mod two;
 #[path = "session/whatever_comes.rs"]
