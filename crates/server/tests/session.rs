@@ -13,22 +13,26 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use protocol::{
-    Accept, ChatHeader, Close, CloseReason, Establish, Login, Machine as _, Page, PublicKey, Request, Resume,
-    ServerError, ToClient, ToServer,
+    Accept, ChatHeader, Close, CloseReason, Establish, Machine as _, Page, Request, Resume, ServerError, ToClient,
+    ToServer,
 };
 use server::{
-    session::{Input, Output},
+    session::{Input, Output, State},
     signal::{SignalKind, Undelivered},
 };
 
 use crate::bob::{
-    CHAT, KEY, OTHER_CHAT, OTHER_KEY, Test, ask, closed, ended, held, left, let_go, message, name, sent, signal, tell,
+    CHAT, KEY, OTHER_CHAT, OTHER_KEY, Test, ask, closed, ended, left, let_go, message, name, sent, signal, tell,
 };
 
 #[path = "session/bob.rs"]
 mod bob;
 #[path = "session/line.rs"]
 mod line;
+#[path = "session/log_in.rs"]
+mod log_in;
+#[path = "session/often.rs"]
+mod often;
 #[path = "session/two.rs"]
 mod two;
 #[path = "session/whatever_comes.rs"]
@@ -52,78 +56,6 @@ fn all_frames() -> Vec<ToServer> {
         ToServer::Ping,
         ToServer::Resume(Resume { chat: CHAT, expected: 3 }),
     ]
-}
-
-#[test]
-fn unknown_names_and_wrong_keys_get_the_same_answer_at_the_same_time() {
-    let mut answers = Vec::new();
-    for (registered, delay, held) in [
-        (None, 0, None),
-        (Some(OTHER_KEY), 0, None),
-        (None, 200, None),
-        (Some(OTHER_KEY), 200, None),
-        (None, 0, Some(held("alice"))),
-        (Some(OTHER_KEY), 0, Some(held("alice"))),
-    ] {
-        let mut test = Test::new();
-        let login = ToServer::Login(Login { user: name("bob"), held });
-        assert_eq!(test.frame(&login), [Output::LookUp(name("bob"))]);
-        test.now += Duration::from_millis(delay);
-        assert_eq!(test.input(Input::Registered(Some(registered))), [], "nothing is told before its time");
-        answers.push(test.next_deadline());
-    }
-    assert_eq!(answers[0], (Duration::from_millis(300), ended(ServerError::UnknownUser).to_vec()));
-    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
-}
-
-#[test]
-fn nobody_has_the_key_of_an_unknown_user() {
-    let mut test = Test::with_key(PublicKey::from_bytes([0; 32]));
-    test.frame(&ToServer::Login(name("bob").into()));
-    assert_eq!(test.input(Input::Registered(Some(None))), []);
-    assert_eq!(test.next_deadline().1, ended(ServerError::UnknownUser));
-}
-
-#[test]
-fn a_directory_that_cannot_be_asked_lets_nobody_in() {
-    let mut test = Test::new();
-    test.frame(&ToServer::Login(name("bob").into()));
-    assert_eq!(test.input(Input::Registered(None)), ended(ServerError::Unavailable));
-}
-
-#[test]
-fn whoever_does_not_log_in_in_time_is_let_go() {
-    let mut test = Test::new();
-    assert_eq!(test.next_deadline(), (Duration::from_secs(10), ended(ServerError::Idle).to_vec()));
-    assert_eq!(test.session.deadline(), None);
-}
-
-#[test]
-fn before_the_log_in_nothing_else_is_heard() {
-    for frame in all_frames() {
-        let out = Test::new().frame(&frame);
-        match &frame {
-            ToServer::Login(_) => assert_eq!(out, [Output::LookUp(name("bob"))]),
-            ToServer::Exit => assert_eq!(out, [Output::Disconnect]),
-            _ => assert_eq!(out, ended(ServerError::Protocol), "{frame:?}"),
-        }
-        let mut looking_up = Test::new();
-        looking_up.frame(&ToServer::Login(name("bob").into()));
-        let out = looking_up.frame(&frame);
-        match &frame {
-            ToServer::Exit => assert_eq!(out, [Output::Disconnect]),
-            _ => assert_eq!(out, ended(ServerError::Protocol), "{frame:?}"),
-        }
-    }
-}
-
-#[test]
-fn a_user_removed_between_look_up_and_registration_is_ended() {
-    for registered in [None, Some(OTHER_KEY)] {
-        let mut test = Test::bob();
-        assert_eq!(test.input(Input::Registered(Some(registered))), ended(ServerError::Removed));
-    }
-    assert_eq!(Test::bob().input(Input::Registered(Some(Some(KEY)))), []);
 }
 
 /// Frames that are neither answered nor passed on in a state: they crossed with the end of what they are about.
@@ -305,6 +237,38 @@ fn a_frame_of_a_chat_reaches_only_the_other_party_of_that_chat() {
     assert_eq!(test.hear("carol", CHAT, SignalKind::Close(CloseReason::Left)), [], "not carol's to end");
 }
 
+/// They crossed with the end of that chat.
+#[test]
+fn frames_about_another_chat_change_nothing() {
+    let bytes = Bytes::from_static(b"bytes");
+    let about_another = [
+        ToServer::Accept(Accept { chat: OTHER_CHAT, key_package: bytes.clone() }),
+        ToServer::Refuse(OTHER_CHAT),
+        ToServer::SessionEstablishment(Establish { chat: OTHER_CHAT, welcome: bytes }),
+        ToServer::ChatClosed(Close { chat: OTHER_CHAT, reason: CloseReason::Left }),
+        message(OTHER_CHAT),
+        ToServer::Resume(Resume { chat: OTHER_CHAT, expected: 3 }),
+    ];
+    let states: [Make; 8] = [
+        Test::bob,
+        || Test::calling("alice"),
+        || Test::ringing("alice"),
+        Test::caller_establishing,
+        Test::accepter_establishing,
+        Test::chatting,
+        Test::awaiting_client,
+        Test::awaiting_peer,
+    ];
+    for make in states {
+        let mut test = make();
+        let before = test.session.state().cloned();
+        for frame in &about_another {
+            assert_eq!(test.frame(frame), [], "{frame:?} in {before:?}");
+            assert_eq!(test.session.state().cloned(), before, "{frame:?}");
+        }
+    }
+}
+
 /// What is passed on is a whole frame: a client that sends less ends its own connection, not its peer's.
 #[test]
 fn a_message_that_is_cut_or_too_long_ends_its_sender() {
@@ -335,6 +299,14 @@ fn whoever_is_not_free_is_unavailable() {
     ] {
         assert_eq!(test.hear("carol", OTHER_CHAT, SignalKind::Request { key: OTHER_KEY }), unavailable);
     }
+}
+
+#[test]
+fn nobody_calls_oneself() {
+    let mut test = Test::bob();
+    let oneself = ToServer::RequestToTalk(Request { peer: name("bob"), chat: CHAT });
+    assert_eq!(test.frame(&oneself), [sent(&ToClient::UserNotFound(CHAT))]);
+    assert_eq!(test.session.state(), Some(&State::Free));
 }
 
 #[test]
@@ -444,13 +416,19 @@ fn the_end_of_a_session_is_told_to_client_and_peer_once() {
 #[test]
 fn whoever_is_silent_for_too_long_counts_as_lost() {
     let mut test = Test::chatting();
-    let mut last = (Duration::ZERO, Vec::new());
-    while test.session.deadline().is_some() {
-        last = test.next_deadline();
-    }
+    let mut checks = 0;
+    let (time, out) = loop {
+        let (time, out) = test.next_deadline();
+        if out != [tell(SignalKind::Check)] {
+            break (time, out);
+        }
+        checks += 1;
+        assert!(checks < 9, "it goes on for ever");
+    };
     let [error, disconnect] = ended(ServerError::Idle);
-    assert_eq!(last.0, Duration::from_secs(90));
-    assert!(last.1.ends_with(&[error, tell(SignalKind::Away), disconnect]), "{last:?}");
+    assert_eq!(time, Duration::from_secs(90));
+    assert!(out.ends_with(&[error, tell(SignalKind::Away), disconnect]), "{out:?}");
+    assert_eq!(test.session.deadline(), None);
 }
 
 /// A newer log-in with the same chat goes on with it, and has the word about it.

@@ -161,7 +161,13 @@ impl Test {
     /// Lets time go by up to the session's deadline; what it does then, and how long after the start that is.
     pub(crate) fn next_deadline(&mut self) -> (Duration, Vec<Output>) {
         self.now = self.session.deadline().expect("a timer runs");
-        (self.now - self.start, self.input(Input::Tick))
+        (self.now - self.start, self.expire())
+    }
+
+    fn expire(&mut self) -> Vec<Output> {
+        let out = self.input(Input::Tick);
+        assert!(self.session.deadline().is_none_or(|next| next > self.now), "a timer that has expired still runs");
+        out
     }
 
     /// What the session does by itself in so many seconds from now, with the second at which it does it.
@@ -171,7 +177,7 @@ impl Test {
         while let Some(deadline) = self.session.deadline().filter(|deadline| *deadline <= end) {
             self.now = deadline;
             let second = (deadline - start).as_secs();
-            all.extend(self.input(Input::Tick).into_iter().map(|output| (second, output)));
+            all.extend(self.expire().into_iter().map(|output| (second, output)));
         }
         self.now = end;
         all

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use protocol::{ChatId, Close, CloseReason, Establish, Machine as _, Request, Resume, ToClient, ToServer};
 use server::{
     session::{Input, Output},
@@ -287,6 +288,26 @@ fn what_is_said_again_may_find_a_mailbox_full() {
     test.input(full());
     assert!(test.is_open_to(PEER));
     assert_eq!(test.by_itself(10), [(10, tell(SignalKind::Check))]);
+}
+
+#[test]
+fn only_asking_and_looking_is_said_again() {
+    assert!(SignalKind::Ask(0).is_repeated() && SignalKind::Check.is_repeated());
+    let (key, bytes, reason) = (KEY, Bytes::from_static(b"bytes"), CloseReason::Left);
+    for once in [
+        SignalKind::Request { key },
+        SignalKind::Unavailable,
+        SignalKind::Refuse,
+        SignalKind::Accept { key, key_package: bytes.clone() },
+        SignalKind::Establish { key, welcome: bytes.clone() },
+        SignalKind::Message(bytes),
+        SignalKind::CallOff(reason),
+        SignalKind::Close(reason),
+        SignalKind::Away,
+        SignalKind::Answer(0),
+    ] {
+        assert!(!once.is_repeated(), "{once:?}");
+    }
 }
 
 #[test]

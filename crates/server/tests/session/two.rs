@@ -281,6 +281,8 @@ impl World {
                 Some((due, id)) => {
                     self.now = due;
                     self.handle(id, Input::Tick);
+                    let next = self.sessions.get(&id).and_then(|served| served.session.deadline());
+                    assert!(next.is_none_or(|next| next > due), "a timer that has expired still runs");
                 }
                 None => break,
             }
