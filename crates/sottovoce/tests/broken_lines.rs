@@ -337,6 +337,38 @@ fn a_peer_who_is_away_is_told_of_once_and_so_is_where_one_stands() {
     assert_goes_on(&mut relay);
 }
 
+/// The server takes bob for there, whose connection is dead: it does not say that he is away, but he does not answer.
+#[test]
+fn a_peer_who_does_not_open_the_line_is_away_whatever_the_server_knows() {
+    for gap in [false, true] {
+        let mut relay = in_a_chat();
+        relay.users[BOB].unreachable = NEVER;
+        if gap {
+            says(&mut relay, BOB, 0..2);
+            for way in [Way::Server(BOB), Way::Session(ALICE)] {
+                assert!(relay.take_on(way) && relay.take_on(way), "two are on their way");
+            }
+            relay.lose(ALICE);
+            relay.cut(BOB, Noticed::Client);
+        } else {
+            relay.cut(BOB, Noticed::Client);
+            relay.cut(ALICE, Noticed::Both);
+        }
+        relay.settle();
+        relay.wait(Duration::from_millis(1999));
+        let expected: &[_] = if gap { &[] } else { &["error unreachable", "reconnecting", "reconnected"] };
+        assert_eq!(told(&mut relay, ALICE), expected, "gap: {gap}");
+        relay.wait(Duration::from_millis(1));
+        assert_eq!(told(&mut relay, ALICE), ["peer_away bob"], "gap: {gap}");
+        relay.users[BOB].unreachable = 0;
+        relay.wait(Duration::from_secs(15));
+        let expected: &[_] =
+            if gap { &["peer_back bob", "message bob 0", "message bob 1"] } else { &["peer_back bob"] };
+        assert_eq!(told(&mut relay, ALICE), expected, "gap: {gap}");
+        assert_goes_on(&mut relay);
+    }
+}
+
 #[test]
 fn a_number_can_be_compared_without_a_connection() {
     let mut relay = in_a_chat();
@@ -637,6 +669,14 @@ fn who_leaves_is_gone_as_soon_as_the_goodbye_is_there() {
     relay.settle();
     assert!(relay.users[ALICE].quit, "no time went by");
     assert_eq!(texts(&relay.news(BOB)), numbers(0..40));
+    assert_eq!(told(&mut relay, ALICE), ["chat_closed bob Goodbye", "logged_out"]);
+
+    // Bob's sealed word is enough; the server's that the chat is closed may be late, or never come.
+    let mut relay = in_a_chat();
+    relay.types(ALICE, "--ex");
+    let is_closed = |frame: &Bytes| frame.first() == Some(&(Code::ChatClosed as u8));
+    assert_eq!(settle_losing(&mut relay, ALICE, is_closed), 0, "she is gone before that comes");
+    assert!(relay.users[ALICE].quit);
     assert_eq!(told(&mut relay, ALICE), ["chat_closed bob Goodbye", "logged_out"]);
 
     // Two who leave at once hold up neither.

@@ -293,6 +293,19 @@ fn much_that_came_in_is_confirmed_at_once() {
     assert_eq!(delivered(&mut relay), sent, "no time went by");
 }
 
+/// A receipt is not confirmed in turn, or two who are silent would keep each other busy.
+#[test]
+fn nothing_is_sealed_while_nobody_says_anything() {
+    let mut relay = in_a_chat();
+    relay.types(0, "words");
+    relay.settle();
+    relay.wait(Duration::from_millis(25));
+    let sealed = |relay: &Relay| relay.users.iter().map(|user| user.sealed().len()).collect::<Vec<_>>();
+    let before = sealed(&relay);
+    relay.wait(Duration::from_secs(29));
+    assert_eq!(sealed(&relay), before, "before the first renewal");
+}
+
 /// The number on both screens is one, and it is the one that `/verify` compares, however its digits are grouped.
 #[test]
 fn the_number_that_both_see_is_the_one_that_is_compared() {
