@@ -298,8 +298,9 @@ fn much_that_came_in_is_confirmed_at_once() {
 fn nothing_is_sealed_while_nobody_says_anything() {
     let mut relay = in_a_chat();
     relay.types(0, "words");
+    relay.types(1, "words");
     relay.settle();
-    relay.wait(Duration::from_millis(25));
+    relay.wait(Duration::from_millis(100));
     let sealed = |relay: &Relay| relay.users.iter().map(|user| user.sealed().len()).collect::<Vec<_>>();
     let before = sealed(&relay);
     relay.wait(Duration::from_secs(29));
