@@ -691,6 +691,50 @@ fn who_leaves_is_gone_as_soon_as_the_goodbye_is_there() {
     }
 }
 
+/// Who does not want to wait goes with a goodbye, if one can be sent, whatever is still before it.
+#[test]
+fn who_leaves_twice_says_goodbye_and_does_not_wait() {
+    let mut relay = in_a_chat();
+    says(&mut relay, ALICE, 0..300);
+    relay.types(ALICE, "--ex");
+    assert!(!relay.users[ALICE].quit, "the window is full");
+    relay.news(ALICE);
+    relay.types(ALICE, "--ex");
+    assert!(relay.users[ALICE].quit);
+    let closed = Event::ChatClosed { peer: "bob".into(), reason: Ending::Goodbye, undelivered: 300 };
+    assert_eq!(relay.news(ALICE), [closed, Event::LoggedOut]);
+    // Before a word of bob's finds nobody there, which breaks the line.
+    while relay.take_on(Way::Session(BOB)) {}
+    relay.settle();
+    let bob = relay.news(BOB);
+    assert_eq!(texts(&bob), numbers(0..256));
+    assert!(matches!(bob.last(), Some(Event::ChatClosed { reason: Ending::Goodbye, .. })), "{bob:?}");
+}
+
+/// The goodbye is said, and may or may not have arrived: whoever said it is told that this is not known.
+#[test]
+fn who_said_goodbye_and_hears_nothing_is_told_so() {
+    for cut in [ALICE, BOB] {
+        let mut relay = in_a_chat();
+        relay.types(ALICE, "--ex");
+        relay.users[cut].unreachable = NEVER;
+        relay.cut(cut, Noticed::Both);
+        relay.settle();
+        relay.wait(LEAVES_IN);
+        assert!(relay.users[ALICE].quit);
+        let alice = relay.news(ALICE);
+        let is_told = alice.iter().any(|event| match event {
+            Event::Error { message, peer: Some(peer), .. } => {
+                peer == "bob" && message.starts_with("bob did not confirm your goodbye")
+            }
+            _ => false,
+        });
+        assert!(is_told, "{cut}: {alice:?}");
+        let closed = Event::ChatClosed { peer: "bob".into(), reason: Ending::Goodbye, undelivered: 0 };
+        assert!(alice.contains(&closed), "{cut}: {alice:?}");
+    }
+}
+
 #[test]
 fn commands_after_a_leave_wait_for_the_log_in() {
     // Bob is away, so the leave takes its time.

@@ -99,6 +99,56 @@ fn what_a_pipe_wants_before_the_log_in_is_done_after_it() {
     }
 }
 
+/// Between the look at a request and the answer to it another one may have taken its place.
+#[test]
+fn who_is_accepted_by_name_is_that_user_or_nobody() {
+    let mut relay = logged_in(&["alice", "bob"]);
+    tell(
+        &mut relay,
+        &[
+            ("bob", "--y alice", &["bob: error not_in_chat"]),
+            ("alice", "--r bob", &["alice: calling bob", "bob: request alice"]),
+            ("bob", "--y carol", &["bob: error not_in_chat"]),
+            ("bob", "--y alice", &["alice: chat_started bob new", "bob: chat_started alice new"]),
+        ],
+    );
+}
+
+/// What was on its way when a request ended, or what a server makes up.
+#[test]
+fn words_about_another_request_change_nothing() {
+    use protocol::{Accepted, Close, CloseReason, Established, ToClient};
+    let chat = protocol::ChatId::from_bytes([9; 16]);
+    let ignores = |relay: &mut Relay, user: usize| {
+        let key = relay.users[1 - user].key.public();
+        let before = relay.users[user].outputs.len();
+        for frame in [
+            ToClient::Refuse(chat),
+            ToClient::UserNotFound(chat),
+            ToClient::ChatClosed(Close { chat, reason: CloseReason::Left }),
+            ToClient::Accept(Accepted { chat, key, key_package: vec![1; 9].into() }),
+            ToClient::SessionEstablishment(Established { chat, key, welcome: vec![1; 9].into() }),
+        ] {
+            relay.input(user, Input::Frame(frame.encode().unwrap()));
+        }
+        assert_eq!(relay.users[user].outputs[before..], []);
+    };
+    let mut relay = logged_in(&["alice", "bob"]);
+    ignores(&mut relay, 0);
+    relay.types(0, "--r bob");
+    ignores(&mut relay, 0);
+    relay.settle();
+    ignores(&mut relay, 1);
+    relay.types(1, "--y");
+    ignores(&mut relay, 1);
+    relay.settle();
+    for user in [0, 1] {
+        assert!(relay.news(user).iter().any(|event| matches!(event, Event::ChatStarted { .. })));
+        ignores(&mut relay, user);
+    }
+    tell(&mut relay, &[("alice", "hello", &["bob: message alice hello"])]);
+}
+
 #[test]
 fn a_request_without_an_answer_ends_for_both() {
     let mut relay = logged_in(&["alice", "bob"]);
