@@ -4,10 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use e2e::{Member, Opened, Rng};
-use protocol::{
-    ChatHeader, ChatId, Content, Held, Message, Resume, Text, ToServer,
-    limits::{MAX_COUNTER, RENEW_AFTER_MESSAGES},
-};
+use protocol::{ChatHeader, ChatId, Content, Held, Message, Resume, Text, ToServer, limits::RENEW_AFTER_MESSAGES};
 
 use crate::stream::{AckedUnsent, Counted, Incoming, Outgoing, Place};
 
@@ -289,7 +286,6 @@ impl Conversation {
 
     fn header(&self) -> Result<ChatHeader, Fault> {
         let counter = self.outgoing.next().ok_or(Fault::Exhausted)?;
-        debug_assert!(counter < MAX_COUNTER, "the last counter is never used");
         Ok(ChatHeader::new(self.chat, counter, self.incoming.expected()))
     }
 

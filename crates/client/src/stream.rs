@@ -168,6 +168,21 @@ mod tests {
             outgoing.sent(Counted::Text, frame(17_000));
         }
         assert_eq!(outgoing.in_flight.len(), WINDOW_BYTES.div_ceil(17_000));
+        let mut outgoing = Outgoing::default();
+        while outgoing.has_room() {
+            outgoing.sent(Counted::Text, frame(WINDOW_BYTES / 64));
+        }
+        assert_eq!(outgoing.in_flight.len(), 64, "a window that is full to the byte takes no more");
+    }
+
+    #[test]
+    fn the_last_counter_is_never_used() {
+        let mut outgoing = Outgoing { next: MAX_COUNTER - 1, ..Outgoing::default() };
+        assert_eq!(outgoing.next(), Some(MAX_COUNTER - 1));
+        outgoing.sent(Counted::Text, frame(300));
+        assert_eq!(outgoing.next(), None);
+        assert_eq!(outgoing.acked(MAX_COUNTER), Ok(Some(MAX_COUNTER - 1)), "what was sent is confirmed as ever");
+        assert_eq!(outgoing.next(), None);
     }
 
     proptest! {

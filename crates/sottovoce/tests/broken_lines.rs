@@ -337,6 +337,38 @@ fn a_peer_who_is_away_is_told_of_once_and_so_is_where_one_stands() {
     assert_goes_on(&mut relay);
 }
 
+/// The server takes bob for there, whose connection is dead: it does not say that he is away, but he does not answer.
+#[test]
+fn a_peer_who_does_not_open_the_line_is_away_whatever_the_server_knows() {
+    for gap in [false, true] {
+        let mut relay = in_a_chat();
+        relay.users[BOB].unreachable = NEVER;
+        if gap {
+            says(&mut relay, BOB, 0..2);
+            for way in [Way::Server(BOB), Way::Session(ALICE)] {
+                assert!(relay.take_on(way) && relay.take_on(way), "two are on their way");
+            }
+            relay.lose(ALICE);
+            relay.cut(BOB, Noticed::Client);
+        } else {
+            relay.cut(BOB, Noticed::Client);
+            relay.cut(ALICE, Noticed::Both);
+        }
+        relay.settle();
+        relay.wait(Duration::from_millis(1999));
+        let expected: &[_] = if gap { &[] } else { &["error unreachable", "reconnecting", "reconnected"] };
+        assert_eq!(told(&mut relay, ALICE), expected, "gap: {gap}");
+        relay.wait(Duration::from_millis(1));
+        assert_eq!(told(&mut relay, ALICE), ["peer_away bob"], "gap: {gap}");
+        relay.users[BOB].unreachable = 0;
+        relay.wait(Duration::from_secs(15));
+        let expected: &[_] =
+            if gap { &["peer_back bob", "message bob 0", "message bob 1"] } else { &["peer_back bob"] };
+        assert_eq!(told(&mut relay, ALICE), expected, "gap: {gap}");
+        assert_goes_on(&mut relay);
+    }
+}
+
 #[test]
 fn a_number_can_be_compared_without_a_connection() {
     let mut relay = in_a_chat();
@@ -639,6 +671,14 @@ fn who_leaves_is_gone_as_soon_as_the_goodbye_is_there() {
     assert_eq!(texts(&relay.news(BOB)), numbers(0..40));
     assert_eq!(told(&mut relay, ALICE), ["chat_closed bob Goodbye", "logged_out"]);
 
+    // Bob's sealed word is enough; the server's that the chat is closed may be late, or never come.
+    let mut relay = in_a_chat();
+    relay.types(ALICE, "--ex");
+    let is_closed = |frame: &Bytes| frame.first() == Some(&(Code::ChatClosed as u8));
+    assert_eq!(settle_losing(&mut relay, ALICE, is_closed), 0, "she is gone before that comes");
+    assert!(relay.users[ALICE].quit);
+    assert_eq!(told(&mut relay, ALICE), ["chat_closed bob Goodbye", "logged_out"]);
+
     // Two who leave at once hold up neither.
     let mut relay = in_a_chat();
     relay.types(ALICE, "--ex");
@@ -648,6 +688,50 @@ fn who_leaves_is_gone_as_soon_as_the_goodbye_is_there() {
     for (user, peer) in [(ALICE, "bob"), (BOB, "alice")] {
         assert!(relay.users[user].quit);
         assert_eq!(told(&mut relay, user), [&format!("chat_closed {peer} Goodbye"), "logged_out"]);
+    }
+}
+
+/// Who does not want to wait goes with a goodbye, if one can be sent, whatever is still before it.
+#[test]
+fn who_leaves_twice_says_goodbye_and_does_not_wait() {
+    let mut relay = in_a_chat();
+    says(&mut relay, ALICE, 0..300);
+    relay.types(ALICE, "--ex");
+    assert!(!relay.users[ALICE].quit, "the window is full");
+    relay.news(ALICE);
+    relay.types(ALICE, "--ex");
+    assert!(relay.users[ALICE].quit);
+    let closed = Event::ChatClosed { peer: "bob".into(), reason: Ending::Goodbye, undelivered: 300 };
+    assert_eq!(relay.news(ALICE), [closed, Event::LoggedOut]);
+    // Before a word of bob's finds nobody there, which breaks the line.
+    while relay.take_on(Way::Session(BOB)) {}
+    relay.settle();
+    let bob = relay.news(BOB);
+    assert_eq!(texts(&bob), numbers(0..256));
+    assert!(matches!(bob.last(), Some(Event::ChatClosed { reason: Ending::Goodbye, .. })), "{bob:?}");
+}
+
+/// The goodbye is said, and may or may not have arrived: whoever said it is told that this is not known.
+#[test]
+fn who_said_goodbye_and_hears_nothing_is_told_so() {
+    for cut in [ALICE, BOB] {
+        let mut relay = in_a_chat();
+        relay.types(ALICE, "--ex");
+        relay.users[cut].unreachable = NEVER;
+        relay.cut(cut, Noticed::Both);
+        relay.settle();
+        relay.wait(LEAVES_IN);
+        assert!(relay.users[ALICE].quit);
+        let alice = relay.news(ALICE);
+        let is_told = alice.iter().any(|event| match event {
+            Event::Error { message, peer: Some(peer), .. } => {
+                peer == "bob" && message.starts_with("bob did not confirm your goodbye")
+            }
+            _ => false,
+        });
+        assert!(is_told, "{cut}: {alice:?}");
+        let closed = Event::ChatClosed { peer: "bob".into(), reason: Ending::Goodbye, undelivered: 0 };
+        assert!(alice.contains(&closed), "{cut}: {alice:?}");
     }
 }
 

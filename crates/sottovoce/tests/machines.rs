@@ -99,6 +99,56 @@ fn what_a_pipe_wants_before_the_log_in_is_done_after_it() {
     }
 }
 
+/// Between the look at a request and the answer to it another one may have taken its place.
+#[test]
+fn who_is_accepted_by_name_is_that_user_or_nobody() {
+    let mut relay = logged_in(&["alice", "bob"]);
+    tell(
+        &mut relay,
+        &[
+            ("bob", "--y alice", &["bob: error not_in_chat"]),
+            ("alice", "--r bob", &["alice: calling bob", "bob: request alice"]),
+            ("bob", "--y carol", &["bob: error not_in_chat"]),
+            ("bob", "--y alice", &["alice: chat_started bob new", "bob: chat_started alice new"]),
+        ],
+    );
+}
+
+/// What was on its way when a request ended, or what a server makes up.
+#[test]
+fn words_about_another_request_change_nothing() {
+    use protocol::{Accepted, Close, CloseReason, Established, ToClient};
+    let chat = protocol::ChatId::from_bytes([9; 16]);
+    let ignores = |relay: &mut Relay, user: usize| {
+        let key = relay.users[1 - user].key.public();
+        let before = relay.users[user].outputs.len();
+        for frame in [
+            ToClient::Refuse(chat),
+            ToClient::UserNotFound(chat),
+            ToClient::ChatClosed(Close { chat, reason: CloseReason::Left }),
+            ToClient::Accept(Accepted { chat, key, key_package: vec![1; 9].into() }),
+            ToClient::SessionEstablishment(Established { chat, key, welcome: vec![1; 9].into() }),
+        ] {
+            relay.input(user, Input::Frame(frame.encode().unwrap()));
+        }
+        assert_eq!(relay.users[user].outputs[before..], []);
+    };
+    let mut relay = logged_in(&["alice", "bob"]);
+    ignores(&mut relay, 0);
+    relay.types(0, "--r bob");
+    ignores(&mut relay, 0);
+    relay.settle();
+    ignores(&mut relay, 1);
+    relay.types(1, "--y");
+    ignores(&mut relay, 1);
+    relay.settle();
+    for user in [0, 1] {
+        assert!(relay.news(user).iter().any(|event| matches!(event, Event::ChatStarted { .. })));
+        ignores(&mut relay, user);
+    }
+    tell(&mut relay, &[("alice", "hello", &["bob: message alice hello"])]);
+}
+
 #[test]
 fn a_request_without_an_answer_ends_for_both() {
     let mut relay = logged_in(&["alice", "bob"]);
@@ -232,6 +282,112 @@ fn all_messages_of_a_burst_arrive_in_order_though_the_window_is_smaller() {
     let last_delivered =
         news.iter().filter_map(|event| if let Event::Delivered { n } = event { Some(*n) } else { None }).max();
     assert_eq!(last_sent, last_delivered);
+}
+
+/// A full window is told of once it has lasted, however much is said meanwhile; a busy moment is not.
+#[test]
+fn a_peer_who_is_behind_is_told_of_once_and_so_is_that_it_caught_up() {
+    let mut relay = in_a_chat();
+    let told = |relay: &mut Relay| {
+        let told = relay.news(0).into_iter();
+        told.filter(|event| matches!(event, Event::PeerBehind { .. } | Event::PeerCaughtUp { .. })).collect::<Vec<_>>()
+    };
+    let passes = |relay: &mut Relay, milliseconds| {
+        relay.now += Duration::from_millis(milliseconds);
+        relay.input(0, Input::Tick);
+        relay.types(0, "words");
+    };
+    (0..protocol::limits::WINDOW_FRAMES).for_each(|_| relay.types(0, "words"));
+    passes(&mut relay, 0);
+    for milliseconds in [1000, 999] {
+        passes(&mut relay, milliseconds);
+        assert_eq!(told(&mut relay), []);
+    }
+    passes(&mut relay, 1);
+    assert_eq!(told(&mut relay), [Event::PeerBehind { peer: "bob".into() }]);
+    for _ in 0..3 {
+        passes(&mut relay, 1000);
+        assert_eq!(told(&mut relay), [], "once");
+    }
+    relay.settle();
+    assert_eq!(told(&mut relay), [Event::PeerCaughtUp { peer: "bob".into() }]);
+    // Bob takes the next at once.
+    (0..=protocol::limits::WINDOW_FRAMES).for_each(|_| relay.types(0, "words"));
+    relay.settle();
+    relay.wait(Duration::from_secs(5));
+    assert_eq!(told(&mut relay), []);
+}
+
+/// A receipt waits a moment for a message that could carry it, but not while much comes in: the sender's window fills.
+#[test]
+fn much_that_came_in_is_confirmed_at_once() {
+    let mut relay = in_a_chat();
+    let delivered = |relay: &mut Relay| {
+        let news = relay.news(0).into_iter();
+        news.filter_map(|event| if let Event::Delivered { n } = event { Some(n) } else { None }).next_back()
+    };
+    // After these bob has renewed, so that the next renewal, another frame to confirm, is alice's.
+    (0..protocol::limits::RENEW_AFTER_MESSAGES).for_each(|_| relay.types(0, "words"));
+    relay.settle();
+    relay.wait(Duration::from_millis(25));
+    assert_eq!(delivered(&mut relay), Some(protocol::limits::RENEW_AFTER_MESSAGES - 1));
+    (2..protocol::limits::WINDOW_FRAMES / 4).for_each(|_| relay.types(0, "words"));
+    relay.settle();
+    assert_eq!(delivered(&mut relay), None, "one less than a quarter of the window");
+    relay.types(0, "one more");
+    relay.settle();
+    let sent = relay.users[0].outputs.iter().rev().find_map(|output| match output {
+        client::Output::Event(Event::Sent { n }) => Some(*n),
+        _ => None,
+    });
+    assert_eq!(delivered(&mut relay), sent, "no time went by");
+}
+
+/// A receipt is not confirmed in turn, or two who are silent would keep each other busy.
+#[test]
+fn nothing_is_sealed_while_nobody_says_anything() {
+    let mut relay = in_a_chat();
+    relay.types(0, "words");
+    relay.types(1, "words");
+    relay.settle();
+    relay.wait(Duration::from_millis(100));
+    let sealed = |relay: &Relay| relay.users.iter().map(|user| user.sealed().len()).collect::<Vec<_>>();
+    let before = sealed(&relay);
+    relay.wait(Duration::from_secs(29));
+    assert_eq!(sealed(&relay), before, "before the first renewal");
+}
+
+/// The number on both screens is one, and it is the one that `/verify` compares, however its digits are grouped.
+#[test]
+fn the_number_that_both_see_is_the_one_that_is_compared() {
+    let mut relay = logged_in(&["alice", "bob"]);
+    relay.types(0, "--r bob");
+    relay.settle();
+    relay.types(1, "--y");
+    relay.settle();
+    let numbers = [0, 1].map(|user| {
+        let news = relay.news(user).into_iter();
+        news.filter_map(|event| match event {
+            Event::ChatStarted { safety_number, .. } => Some(safety_number),
+            _ => None,
+        })
+        .next()
+        .expect("the chat has started")
+    });
+    assert_eq!(numbers[0], numbers[1]);
+    let digits: String = numbers[0].chars().filter(char::is_ascii_digit).collect();
+    assert_eq!(digits.len(), 60);
+    let last = if digits.ends_with('0') { "1" } else { "0" };
+    let other = format!("{}{last}", &digits[..59]);
+    for (number, expected) in [
+        (&digits[..59], "error not_in_chat"),
+        (&other, "error not_in_chat"),
+        (&digits, "verified bob"),
+        (&numbers[0], "verified bob"),
+    ] {
+        relay.types(0, &format!("/verify {number}"));
+        assert_eq!(relay.news(0).iter().filter_map(short).collect::<Vec<_>>(), [expected], "{number}");
+    }
 }
 
 #[test]
