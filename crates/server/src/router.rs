@@ -31,11 +31,16 @@ impl Router {
         Self { online: RwLock::default(), page: page.clamp(1, MAX_PAGE) }
     }
 
-    /// Puts a user online. An older session of the same user is told that it was replaced, and which chat the newer one
-    /// comes back with: the newest log-in wins.
+    /// Puts a user online: the newest connection wins. The session of an older one is told that it was replaced, and
+    /// which chat the newer one comes back with. Which is newer their ids say, for a log-in may come late: the network
+    /// brings what was sent on a connection long after its client has given it up and made another.
     pub fn register(&self, user: UserName, id: SessionId, key: PublicKey, mailbox: Mailbox, held: Option<ChatId>) {
-        let older = self.write().insert(user, Entry { id, key, mailbox });
-        if let Some(older) = older {
+        let mut online = self.write();
+        if online.get(&user).is_some_and(|newer| newer.id > id) {
+            // It has nothing to say of the chat that it came back with: the newer one has the word.
+            return mailbox.end(Order::Replaced { held });
+        }
+        if let Some(older) = online.insert(user, Entry { id, key, mailbox }) {
             older.mailbox.end(Order::Replaced { held });
         }
     }
@@ -148,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_session_of_a_user_stays() {
+    fn the_session_of_a_users_newest_connection_stays() {
         let router = Router::new(10);
         let key = PublicKey::from_bytes([1; 32]);
         let (old, old_inbox) = mailbox(200, 1);
@@ -159,6 +164,11 @@ mod tests {
         router.register(name("alice"), new_id, key, new, Some(chat));
         assert_eq!(old_inbox.order(), Some(Order::Replaced { held: Some(chat) }));
         router.unregister(&name("alice"), old_id);
+        let (late, late_inbox) = mailbox(200, 1);
+        let other = ChatId::from_bytes([1; 16]);
+        router.register(name("alice"), old_id, key, late, Some(other));
+        assert_eq!(late_inbox.order(), Some(Order::Replaced { held: Some(other) }));
+        assert_eq!(new_inbox.order(), None, "whose connection is the newer one");
         let signal = Signal { from: name("bob"), session: old_id, chat, kind: SignalKind::Close(CloseReason::Left) };
         assert_eq!(router.send(&name("alice"), signal.clone()), Ok(()));
         assert!(new_inbox.try_receive().is_some());

@@ -67,7 +67,7 @@ fn run_all(arguments: &Arguments) -> std::io::Result<ExitCode> {
                     }
                     let violation = match catch_unwind(AssertUnwindSafe(|| run(seed, Options::default()))) {
                         Ok(Outcome { tally, violation, .. }) => {
-                            sum += &tally;
+                            sum.add(&tally);
                             violation
                         }
                         Err(_) => Some("a machine panicked".to_owned()),
@@ -76,7 +76,7 @@ fn run_all(arguments: &Arguments) -> std::io::Result<ExitCode> {
                         lock(&failed).insert(seed, violation);
                     }
                 }
-                *lock(&total) += &sum;
+                lock(&total).add(&sum);
             });
         }
     });

@@ -1,6 +1,6 @@
 //! What a world, or many, came to.
 
-use std::{fmt, ops::AddAssign};
+use std::fmt;
 
 use client::{Ending, Event};
 
@@ -95,6 +95,26 @@ impl Tally {
         self.faults[fault as usize] += 1;
     }
 
+    /// Adds what another world, or many, came to.
+    pub fn add(&mut self, other: &Self) {
+        let sums = [
+            (&mut self.worlds, other.worlds),
+            (&mut self.chats, other.chats),
+            (&mut self.messages, other.messages),
+            (&mut self.bytes, other.bytes),
+            (&mut self.resumed, other.resumed),
+            (&mut self.goodbyes, other.goodbyes),
+            (&mut self.lost, other.lost),
+            (&mut self.undelivered, other.undelivered),
+            (&mut self.quiet, other.quiet),
+            (&mut self.inputs, other.inputs),
+            (&mut self.milliseconds, other.milliseconds),
+        ];
+        for (sum, other) in sums.into_iter().chain(self.faults.iter_mut().zip(other.faults)) {
+            *sum += other;
+        }
+    }
+
     /// Counts what a user was told.
     pub(crate) fn event(&mut self, event: &Event) {
         match event {
@@ -117,27 +137,6 @@ impl Tally {
     /// How often a fault was injected.
     pub fn count(&self, fault: Fault) -> u64 {
         self.faults[fault as usize]
-    }
-}
-
-impl AddAssign<&Self> for Tally {
-    fn add_assign(&mut self, other: &Self) {
-        let sums = [
-            (&mut self.worlds, other.worlds),
-            (&mut self.chats, other.chats),
-            (&mut self.messages, other.messages),
-            (&mut self.bytes, other.bytes),
-            (&mut self.resumed, other.resumed),
-            (&mut self.goodbyes, other.goodbyes),
-            (&mut self.lost, other.lost),
-            (&mut self.undelivered, other.undelivered),
-            (&mut self.quiet, other.quiet),
-            (&mut self.inputs, other.inputs),
-            (&mut self.milliseconds, other.milliseconds),
-        ];
-        for (sum, other) in sums.into_iter().chain(self.faults.iter_mut().zip(other.faults)) {
-            *sum += other;
-        }
     }
 }
 

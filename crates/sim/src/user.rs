@@ -531,7 +531,8 @@ fn commanded(model: &mut Model, user: usize, command: &Command, is_refused: bool
         Command::Say(_) if model.chat_of(user).is_some() && !model.stories[user].is_leaving => {
             Err("who is in a chat can say something".to_owned())
         }
-        Command::Exit | Command::Leave if !is_refused => {
+        // What is told with it may be about what waited for it, or about a goodbye that could not be said.
+        Command::Exit | Command::Leave => {
             model.leaves(user, now);
             Ok(())
         }
