@@ -116,6 +116,8 @@ pub struct Client {
     state: State,
     /// Set once the user wants to go and was online or in a chat.
     leaving: Option<Leaving>,
+    /// What the user who goes for good leaves behind: the client has then not done all that it was to do.
+    unfinished: Option<Failure>,
     attempts: Attempts,
     /// Whether the network has changed since the attempt at a connection began.
     is_by_old_way: bool,
@@ -218,6 +220,7 @@ impl Client {
             own: None,
             state: State::Free,
             leaving: None,
+            unfinished: None,
             attempts: Attempts::default(),
             is_by_old_way: false,
             early: VecDeque::new(),

@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::string_slice,
     clippy::cast_possible_truncation,
     reason = "a test may panic"
 )]

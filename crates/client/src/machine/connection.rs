@@ -319,7 +319,8 @@ impl Client {
 
     /// Ends the client, which is not online, because the user wants it.
     pub(super) fn give_up(&mut self, out: &mut Vec<Output>) {
-        self.end([Output::Abandon, Output::Quit(None)], out);
+        let unfinished = self.unfinished.take();
+        self.end([Output::Abandon, Output::Quit(unfinished)], out);
     }
 
     fn end(&mut self, last: [Output; 2], out: &mut Vec<Output>) {
@@ -349,7 +350,7 @@ impl Client {
             self.connect(Purpose::ComeBack, out);
         } else {
             self.phase = Phase::Ended;
-            out.push(Output::Quit(None));
+            out.push(Output::Quit(self.unfinished.take()));
         }
     }
 }

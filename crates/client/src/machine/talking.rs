@@ -6,7 +6,9 @@ use e2e::{Chat, Member, Own};
 use identity::{Pin, Trust, safety_number};
 use protocol::{ChatId, Close, CloseReason, Message, ToServer};
 
-use super::{Attempts, BEHIND, Client, Output, Phase, RECEIPT, RENEWAL, State, Step, Timer, error, error_about, send};
+use super::{
+    Attempts, BEHIND, Client, Leaving, Output, Phase, RECEIPT, RENEWAL, State, Step, Timer, error, error_about, send,
+};
 use crate::{
     Ending, ErrorCode, Event, Failure,
     conversation::{Arrival, Arrived, Came, Conversation, Fault},
@@ -272,7 +274,11 @@ impl Client {
                 Event::ChatClosed { peer, reason, undelivered: 0 }
             }
             State::Confirming { conversation, .. } | State::Chatting(conversation) => {
-                Event::ChatClosed { peer, reason, undelivered: conversation.undelivered() }
+                let undelivered = conversation.undelivered();
+                if self.leaving == Some(Leaving::ForGood) && undelivered > 0 {
+                    self.unfinished = Some(unconfirmed(&peer, undelivered));
+                }
+                Event::ChatClosed { peer, reason, undelivered }
             }
         };
         out.push(Output::Event(event));
@@ -299,6 +305,15 @@ impl Client {
             _ => self.go(now, out),
         }
     }
+}
+
+/// What is to be said of messages that were left behind.
+fn unconfirmed(peer: &str, count: u64) -> Failure {
+    let which = match count {
+        1 => format!("your last message to {peer} was"),
+        many => format!("your last {many} messages to {peer} were"),
+    };
+    Failure::new(ErrorCode::Unreachable, format!("{which} not confirmed and may be lost; ask {peer} what has arrived"))
 }
 
 /// The safety number of a chat between this user and a peer.

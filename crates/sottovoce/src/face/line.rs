@@ -18,12 +18,22 @@ pub(crate) struct Line<W> {
     more: bool,
     /// The last name of the list that was last shown.
     listed: String,
+    /// Seconds between two attempts at a connection, as last told.
+    longest_wait: u64,
 }
 
 impl<W: Write + Send> Line<W> {
     /// Writes to `out`.
     pub(crate) fn new(out: W) -> Self {
-        Self { out, is_terminal: false, last_sent: None, prefix: String::new(), more: false, listed: String::new() }
+        Self {
+            out,
+            is_terminal: false,
+            last_sent: None,
+            prefix: String::new(),
+            more: false,
+            listed: String::new(),
+            longest_wait: 0,
+        }
     }
 
     /// Where it writes.
@@ -119,7 +129,7 @@ impl<W: Write + Send> Face for Line<W> {
             }
             Event::PeerCaughtUp { peer } => self.say(format_args!("{peer} has caught up")),
             Event::PeerAway { peer } => {
-                self.say(format_args!("{peer} has lost the connection; what you say waits until {peer} is back"))
+                self.say(format_args!("{peer} is away; what you say waits until {peer} is back"))
             }
             Event::PeerBack { peer } => self.say(format_args!("{peer} is back")),
             Event::Verified { peer } => {
@@ -134,9 +144,18 @@ impl<W: Write + Send> Face for Line<W> {
             // Over before it is read.
             Event::Reconnecting { in_ms: ..1000 } => Ok(()),
             Event::Reconnecting { in_ms } => {
-                self.say(format_args!("not connected; trying again in {} s", in_ms.div_ceil(1000)))
+                // Only what is longer than before, or a night without a network would be thousands of lines.
+                let wait = in_ms.div_ceil(1000);
+                if wait <= self.longest_wait {
+                    return Ok(());
+                }
+                self.longest_wait = wait;
+                self.say(format_args!("not connected; trying again in {wait} s"))
             }
-            Event::Reconnected => self.say(format_args!("connected again")),
+            Event::Reconnected => {
+                self.longest_wait = 0;
+                self.say(format_args!("connected again"))
+            }
             Event::Renewed { epoch } => self.say(format_args!("keys renewed ({epoch})")),
             Event::ChatClosed { peer, reason, undelivered } => {
                 match reason {
