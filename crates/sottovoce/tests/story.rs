@@ -580,7 +580,7 @@ fn the_end_of_input_waits_no_longer_than_five_seconds() {
     let begin = now();
     alice.types("one");
     alice.types("two");
-    assert_eq!(alice.ended().0, Some(0));
+    assert_eq!(alice.ended().0, Some(1));
     let took = begin.elapsed();
     assert!((Duration::from_secs(5)..Duration::from_secs(15)).contains(&took), "{took:?}");
     let closed = alice.expect("chat_closed");
