@@ -8,25 +8,22 @@
     reason = "a test may panic"
 )]
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use proptest::prelude::*;
 use protocol::{
-    Accept, ChatHeader, Close, CloseReason, Establish, Machine as _, Page, Request, Resume, ServerError, ToClient,
-    ToServer,
+    Accept, ChatHeader, Close, CloseReason, Establish, Page, Request, Resume, ServerError, ToClient, ToServer,
 };
 use server::{
     session::{Input, Output, State},
     signal::{SignalKind, Undelivered},
 };
 
-use crate::bob::{
-    CHAT, KEY, OTHER_CHAT, OTHER_KEY, Test, ask, closed, ended, left, let_go, message, name, sent, signal, tell,
-};
+use crate::bob::{CHAT, KEY, OTHER_CHAT, OTHER_KEY, Test, ask, closed, ended, left, message, name, sent, signal, tell};
 
 #[path = "session/bob.rs"]
 mod bob;
+#[path = "session/ends.rs"]
+mod ends;
 #[path = "session/line.rs"]
 mod line;
 #[path = "session/log_in.rs"]
@@ -324,22 +321,6 @@ fn of_two_who_call_each_other_the_smaller_names_call_stands() {
 }
 
 #[test]
-fn requests_and_set_ups_expire_on_both_sides() {
-    let expired = |kind| vec![tell(kind), closed(CloseReason::Expired)];
-    let (call_off, close) = (SignalKind::CallOff(CloseReason::Expired), SignalKind::Close(CloseReason::Expired));
-    for (mut test, seconds, kind) in [
-        (Test::calling("alice"), 60, call_off),
-        (Test::ringing("alice"), 60, close.clone()),
-        (Test::caller_establishing(), 15, close.clone()),
-        (Test::accepter_establishing(), 15, close),
-    ] {
-        assert_eq!(test.next_deadline(), (Duration::from_secs(seconds), expired(kind)));
-        assert_eq!(test.frame(&message(CHAT)), [], "it is over");
-        assert_eq!(test.next_deadline().0, Duration::from_secs(90 + seconds), "only the idle limit is left");
-    }
-}
-
-#[test]
 fn what_other_sessions_say_is_passed_on_as_it_has_to_be() {
     let not_found = [sent(&ToClient::UserNotFound(CHAT))];
     assert_eq!(Test::calling("alice").hear("alice", CHAT, SignalKind::Unavailable), not_found);
@@ -366,86 +347,6 @@ fn what_other_sessions_say_is_passed_on_as_it_has_to_be() {
     for (make, told) in made {
         let overrun = [tell(told), closed(CloseReason::Overrun)];
         assert_eq!(make().input(undelivered(Undelivered::Full)), overrun, "whoever ignores the window loses the chat");
-    }
-}
-
-/// A chat waits for those whose connection is gone; whoever leaves it, or is no longer let in, ends it. What has not
-/// become a chat ends either way.
-#[test]
-fn the_end_of_a_session_is_told_to_client_and_peer_once() {
-    let end = |reason| (Input::End(reason), Some(reason));
-    let protocol = || (Input::Frame(Bytes::from_static(b"\xff")), Some(ServerError::Protocol));
-    let (exit, away) = (Input::Frame(ToServer::Exit.encode().unwrap()), tell(SignalKind::Away));
-    let unreadable = (Input::Registered(None), Some(ServerError::Unavailable));
-    let replaced = (Input::Replaced { held: None }, Some(ServerError::Replaced));
-    for ((input, reason), told) in [
-        ((Input::Lost, None), (away.clone(), None)),
-        (end(ServerError::ShuttingDown), (away.clone(), None)),
-        (end(ServerError::Unavailable), (away.clone(), None)),
-        (unreadable, (away.clone(), None)),
-        (end(ServerError::Idle), (away, None)),
-        (end(ServerError::Removed), (left(), Some(let_go()))),
-        (replaced, (left(), Some(let_go()))),
-        (protocol(), (left(), Some(let_go()))),
-        ((exit, None), (left(), Some(let_go()))),
-    ] {
-        let (told, told_of_broken) = told;
-        let made: [(Make, Option<Output>); 7] = [
-            (Test::chatting, Some(told)),
-            (Test::awaiting_client, told_of_broken.clone()),
-            (Test::awaiting_peer, told_of_broken),
-            (|| Test::calling("alice"), Some(let_go())),
-            (|| Test::ringing("alice"), Some(left())),
-            (Test::caller_establishing, Some(left())),
-            (Test::accepter_establishing, Some(left())),
-        ];
-        for (make, told) in made {
-            let mut test = make();
-            let error = reason.map(|reason| sent(&ToClient::Error(reason)));
-            let expected: Vec<_> = error.into_iter().chain(told).chain([Output::Disconnect]).collect();
-            assert_eq!(test.input(input.clone()), expected, "{input:?}");
-            assert_eq!(test.input(input.clone()), []);
-            assert_eq!(test.input(Input::Lost), []);
-            assert_eq!(test.frame(&ToServer::Ping), []);
-            assert_eq!(test.hear("alice", CHAT, SignalKind::Ask(0)), [], "the next session has the word");
-            assert_eq!(test.session.deadline(), None);
-        }
-    }
-}
-
-#[test]
-fn whoever_is_silent_for_too_long_counts_as_lost() {
-    let mut test = Test::chatting();
-    let mut checks = 0;
-    let (time, out) = loop {
-        let (time, out) = test.next_deadline();
-        if out != [tell(SignalKind::Check)] {
-            break (time, out);
-        }
-        checks += 1;
-        assert!(checks < 9, "it goes on for ever");
-    };
-    let [error, disconnect] = ended(ServerError::Idle);
-    assert_eq!(time, Duration::from_secs(90));
-    assert!(out.ends_with(&[error, tell(SignalKind::Away), disconnect]), "{out:?}");
-    assert_eq!(test.session.deadline(), None);
-}
-
-/// A newer log-in with the same chat goes on with it, and has the word about it.
-#[test]
-fn a_session_that_is_replaced_ends_its_chat_unless_that_goes_on() {
-    let [error, disconnect] = ended(ServerError::Replaced);
-    let made: [(Make, Output); 3] =
-        [(Test::chatting, left()), (Test::awaiting_client, let_go()), (Test::awaiting_peer, let_go())];
-    for (make, told) in made {
-        assert_eq!(make().input(Input::Replaced { held: Some(CHAT) }), [error.clone(), disconnect.clone()]);
-        for held in [None, Some(OTHER_CHAT)] {
-            assert_eq!(make().input(Input::Replaced { held }), [error.clone(), told.clone(), disconnect.clone()]);
-        }
-    }
-    for make in [|| Test::ringing("alice"), Test::caller_establishing, Test::accepter_establishing] {
-        let out = make().input(Input::Replaced { held: Some(CHAT) });
-        assert_eq!(out, [error.clone(), left(), disconnect.clone()], "no chat yet that a client could have kept");
     }
 }
 

@@ -27,7 +27,7 @@ impl Session {
 
     /// The line is open here from now on.
     pub(super) fn open(&mut self, peer: UserName, chat: ChatId, session: SessionId, now: Instant) {
-        for timer in [Timer::Request, Timer::Establishment, Timer::Grace, Timer::Probe] {
+        for timer in [Timer::Establishment, Timer::Grace, Timer::Probe] {
             self.timers.stop(timer);
         }
         self.timers.start_after(Timer::Check, now, CHECK);

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use protocol::{Close, CloseReason, List, Login, Machine as _, PublicKey, ServerError, ToClient, ToServer};
-use server::session::{Input, Line, Output, Session, Side, State, Timer};
+use server::{
+    session::{Input, Line, Output, Session, Side, State, Timer},
+    signal::SignalKind,
+};
 
 use crate::{
     all_frames,
@@ -121,13 +124,19 @@ fn a_session_says_where_it_stands_and_what_it_waits_for() {
     let broken = |expected, told| State::Chatting { peer: peer(), chat, line: Line::Broken { expected, told } };
     let open = State::Chatting { peer: peer(), chat, line: Line::Open(PEER) };
     let ringing = State::Ringing { peer: peer(), chat, session: PEER };
+    let mut opened_again = Test::awaiting_peer();
+    opened_again.say(PEER, SignalKind::Answer(0));
+    let mut missing_something = Test::chatting();
+    missing_something.resume(3);
     for (mut test, state, expected) in [
         (Test::bob(), State::Free, vec![]),
         (Test::calling("alice"), State::Calling { peer: peer(), chat }, vec![Timer::Request]),
         (Test::ringing("alice"), ringing, vec![Timer::Request]),
         (Test::caller_establishing(), establishing(Side::Caller), vec![Timer::Establishment]),
         (Test::accepter_establishing(), establishing(Side::Accepter), vec![Timer::Establishment]),
-        (Test::chatting(), open, vec![Timer::Check]),
+        (Test::chatting(), open.clone(), vec![Timer::Check]),
+        (opened_again, open, vec![Timer::Check]),
+        (missing_something, broken(Some(3), false), vec![Timer::Grace, Timer::Probe]),
         (Test::awaiting_client(), broken(None, true), vec![Timer::Grace]),
         (Test::awaiting_peer(), broken(Some(EXPECTED), false), vec![Timer::Grace, Timer::Probe]),
     ] {
