@@ -45,8 +45,7 @@ impl Session {
                     && *chat == refused
                 {
                     signal(out, (user, self.id), peer, refused, SignalKind::Refuse);
-                    self.timers.stop(Timer::Request);
-                    *state = State::Free;
+                    self.free();
                 }
             }
             ToServer::SessionEstablishment(establish) => match state {
