@@ -452,6 +452,26 @@ fn a_counted_frame_that_is_repeated_is_seen_once() {
 }
 
 #[test]
+fn frames_of_an_earlier_chat_change_nothing_in_the_next() {
+    let mut relay = in_a_chat();
+    relay.types(1, "long ago");
+    relay.settle();
+    let earlier = relay.users[1].sealed();
+    relay.types(0, "/leave");
+    relay.settle();
+    start_chat(&mut relay);
+    let before = relay.users[0].outputs.len();
+    for frame in earlier {
+        relay.input(0, Input::Frame(frame));
+    }
+    assert_eq!(relay.users[0].outputs[before..], []);
+    tell(
+        &mut relay,
+        &[("alice", "hello", &["bob: message alice hello"]), ("bob", "hello", &["alice: message bob hello"])],
+    );
+}
+
+#[test]
 fn a_lost_connection_is_told_apart_from_a_goodbye() {
     let mut relay = in_a_chat();
     relay.users[0].unreachable = u64::MAX;
