@@ -409,6 +409,9 @@ fn commands_without_a_connection_are_answered_at_once_and_not_kept() {
             alice.types(line);
             assert_eq!(alice.told(), Vec::from_iter(answer), "{phase:?}: {line}");
         }
+        alice.types("hello?");
+        let [Output::Event(Event::Error { message, .. })] = &alice.take()[..] else { panic!("{phase:?}") };
+        assert!(message.contains("not connected"), "who cannot ask anybody is not told to: {message}");
         match phase {
             Phase::LoggingIn => {
                 alice.hears(&ToClient::LoggedIn("chat.example".parse().unwrap()));

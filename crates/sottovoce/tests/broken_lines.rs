@@ -691,6 +691,22 @@ fn who_leaves_is_gone_as_soon_as_the_goodbye_is_there() {
     }
 }
 
+/// As any sealed frame does: no receipt follows it.
+#[test]
+fn a_goodbye_confirms_what_came_before_it() {
+    let mut relay = in_a_chat();
+    says(&mut relay, BOB, 0..1);
+    relay.settle();
+    relay.types(ALICE, "--ex");
+    let before = relay.users[ALICE].sealed();
+    relay.now += MOMENT;
+    relay.input(ALICE, Input::Tick);
+    assert_eq!(relay.users[ALICE].sealed(), before);
+    relay.settle();
+    let bob = relay.news(BOB);
+    assert_eq!(delivered(&bob), sent(&bob), "{bob:?}");
+}
+
 /// Who does not want to wait goes with a goodbye, if one can be sent, whatever is still before it.
 #[test]
 fn who_leaves_twice_says_goodbye_and_does_not_wait() {

@@ -100,6 +100,30 @@ fn what_a_pipe_wants_before_the_log_in_is_done_after_it() {
     }
 }
 
+/// The error names what the user can do.
+#[test]
+fn what_was_not_sent_is_answered_with_what_would_help() {
+    let mut relay = logged_in(&["alice", "bob"]);
+    let answer = |relay: &mut Relay, user: usize| {
+        relay.types(user, "words");
+        match relay.news(user).pop() {
+            Some(Event::Error { code: client::ErrorCode::NotInChat, message, .. }) => message,
+            other => panic!("{other:?}"),
+        }
+    };
+    let free = answer(&mut relay, 0);
+    assert!(free.contains("--r NAME"), "{free}");
+    relay.types(0, "--r bob");
+    relay.settle();
+    let asked = answer(&mut relay, 1);
+    assert!(asked.contains("alice asks") && asked.contains("--y"), "{asked}");
+    relay.types(1, "--y");
+    relay.settle();
+    relay.types(0, "--ex");
+    let leaving = answer(&mut relay, 0);
+    assert!(leaving.contains("leaving the chat"), "{leaving}");
+}
+
 /// Between the look at a request and the answer to it another one may have taken its place.
 #[test]
 fn who_is_accepted_by_name_is_that_user_or_nobody() {
@@ -449,6 +473,26 @@ fn a_counted_frame_that_is_repeated_is_seen_once() {
     relay.repeat(1);
     relay.settle();
     assert_eq!(relay.news(1).iter().filter_map(short).collect::<Vec<_>>(), ["message alice once"]);
+}
+
+#[test]
+fn frames_of_an_earlier_chat_change_nothing_in_the_next() {
+    let mut relay = in_a_chat();
+    relay.types(1, "long ago");
+    relay.settle();
+    let earlier = relay.users[1].sealed();
+    relay.types(0, "/leave");
+    relay.settle();
+    start_chat(&mut relay);
+    let before = relay.users[0].outputs.len();
+    for frame in earlier {
+        relay.input(0, Input::Frame(frame));
+    }
+    assert_eq!(relay.users[0].outputs[before..], []);
+    tell(
+        &mut relay,
+        &[("alice", "hello", &["bob: message alice hello"]), ("bob", "hello", &["alice: message bob hello"])],
+    );
 }
 
 #[test]
