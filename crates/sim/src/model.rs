@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     time::{Duration, Instant},
 };
 
@@ -155,6 +156,13 @@ impl Chat {
         }
         own.ended = Some(Some(reason));
         Ok(())
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (said, sent) = (self.said.len(), self.sent.len());
+        write!(f, "said {said}, sent {sent}, {} of them delivered, was shown {}", self.delivered, self.shown)
     }
 }
 

@@ -5,7 +5,7 @@ use client::Event;
 use crate::model::{Broken, Id};
 
 /// Where a user is, as the events tell it.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Story {
     pub(crate) presence: Presence,
     pub(crate) place: Place,

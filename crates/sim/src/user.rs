@@ -1,36 +1,30 @@
 //! One user's program: the real client, driven as `crates/client/src/driver.rs` drives it, without tasks and sockets.
 
+mod driver;
+mod watch;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
-use client::{Client, Command, ErrorCode, Event, Failure, Input, Output};
-use identity::{Negotiated, Pin, UserKey};
+use client::{Client, Command, Input, Output};
+use identity::{Pin, UserKey};
 use protocol::{Code, Machine as _, Recording, ServerName, UserName};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 
 use crate::{
-    around::{Around, Frames, put_frame, short},
-    model::{Broken, Id, Model},
+    around::{Around, Frames, put_frame},
+    model::Model,
     network::{Link, Piece, Way},
     sabotage::Sabotage,
-    server::{Server, server_name},
-    tally::Fault,
+    server::Server,
 };
 
 /// Names of the users, the first of whom calls the second.
 pub(crate) const NAMES: &[&str] = &["alice", "bob", "carol"];
-
-/// As in `driver.rs`.
-const MAX_UNSENT: usize = 1024;
-const FAREWELL: Duration = Duration::from_secs(2);
-/// As in `connect.rs`.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Events that a face may leave unread, as in `crates/sottovoce/src/chat.rs`.
-const MAX_UNREAD: usize = 64;
 
 /// A user, and the computer with the profile.
 pub(crate) struct User {
@@ -258,7 +252,7 @@ impl User {
                             }
                             around.tally.resumed += 1;
                         }
-                        if let Err(broken) = reached(model, self.index, &frame) {
+                        if let Err(broken) = watch::reached(model, self.index, &frame) {
                             around.violated(broken);
                         }
                         self.input(Input::Frame(frame), model, around);
@@ -319,255 +313,6 @@ impl User {
             }
         }
     }
-
-    fn connect(&mut self, server: &mut Server, model: &mut Model, around: &mut Around) {
-        use crate::server::Process;
-        let Some(program) = &mut self.program else { return };
-        let Some(connecting) = &mut program.connecting else { return };
-        let is_refused = self.refused_until > around.now;
-        let is_dark = matches!(server.state, Process::Down { is_dark: true, .. });
-        if is_refused && !connecting.gives_up.eq(&connecting.at) {
-            around.tally.fault(if self.is_unanswered { Fault::Hanging } else { Fault::Refused });
-        }
-        let waits = if is_refused && self.is_unanswered || is_dark {
-            Some(connecting.gives_up)
-        } else {
-            (server.suspended_until > around.now).then_some(server.suspended_until.min(connecting.gives_up))
-        };
-        if let Some(at) = waits
-            && connecting.gives_up > around.now
-        {
-            connecting.at = at;
-            return;
-        }
-        program.connecting = None;
-        if is_refused || waits.is_some() || !server.is_running() {
-            let failure = Failure::new(ErrorCode::Unreachable, "it is so in this world");
-            return self.input(Input::NotConnected(failure), model, around);
-        }
-        let link = around.network.connect(around.now);
-        server.accept(link, self.key.public(), around);
-        program.link = Some(End {
-            link,
-            bytes: Frames::default(),
-            frames: VecDeque::new(),
-            is_read_to_end: false,
-            unsent: VecDeque::new(),
-            is_broken: false,
-        });
-        let negotiated = Negotiated { group: "simulated".to_owned(), suite: "simulated".to_owned() };
-        self.input(Input::Connected { negotiated }, model, around);
-    }
-
-    fn abandon(&mut self, around: &mut Around) {
-        let Some(program) = &mut self.program else { return };
-        program.connecting = None;
-        if let Some(end) = program.link.take() {
-            around.network.close(end.link, Way::Up, around.now);
-        }
-    }
-
-    fn unblock(&mut self, model: &mut Model, around: &mut Around) {
-        let Some(program) = &mut self.program else { return };
-        if let Some(Blocked::Farewell { end, .. }) = program.blocked.take() {
-            around.network.close(end.link, Way::Up, around.now);
-        }
-        program.unread = 0;
-        self.go_on(model, around);
-    }
-
-    fn input(&mut self, input: Input, model: &mut Model, around: &mut Around) {
-        if let Some(program) = &mut self.program {
-            program.inputs.push_back(input);
-            self.go_on(model, around);
-        }
-    }
-
-    /// Does what is to be done, until there is nothing more or the driver has to wait.
-    fn go_on(&mut self, model: &mut Model, around: &mut Around) {
-        loop {
-            let Some(program) = &mut self.program else { return };
-            if program.blocked.is_some() {
-                return;
-            }
-            if let Some(output) = program.outputs.pop_front() {
-                let answer = self.carry_out(output, model, around);
-                if let Some(program) = &mut self.program {
-                    program.inputs.extend(answer);
-                }
-            } else if let Some(input) = program.inputs.pop_front() {
-                self.handle(input, model, around);
-            } else {
-                if program.has_quit {
-                    if let Err(broken) = model.quit(self.index) {
-                        around.violated(broken);
-                    }
-                    self.abandon(around);
-                    self.program = None;
-                }
-                return;
-            }
-        }
-    }
-
-    fn handle(&mut self, input: Input, model: &mut Model, around: &mut Around) {
-        let Some(program) = &mut self.program else { return };
-        around.tally.inputs += 1;
-        if let Some(recording) = self.recordings.last_mut() {
-            recording.note(&input, around.now);
-            around.note(|| format!("{} <- {}", NAMES[self.index], describe(&input)));
-        }
-        let command = match &input {
-            Input::Command(command) => Some(command.clone()),
-            _ => None,
-        };
-        let mut out = Vec::new();
-        program.client.handle(input, around.now, &mut out);
-        if program.client.deadline().is_some_and(|at| at <= around.now) {
-            around.violated("no one stuck past a timer: a client's deadline has passed and stays");
-        }
-        if let Some(command) = command {
-            let is_refused = out.iter().any(|output| matches!(output, Output::Event(Event::Error { .. })));
-            if let Err(broken) = commanded(model, self.index, &command, is_refused, around.now) {
-                around.violated(broken);
-            }
-        }
-        match around.sabotage {
-            Some(Sabotage::ShowsLate) => {
-                let place = out.iter().position(|output| matches!(output, Output::Event(Event::Message { .. })));
-                if let Some(place) = place {
-                    match program.held_back.take() {
-                        Some(before) => out.insert(place + 1, before),
-                        None => program.held_back = Some(out.remove(place)),
-                    }
-                }
-            }
-            Some(sabotage) => sabotage.spoil(&mut out),
-            None => {}
-        }
-        program.outputs.extend(out);
-    }
-
-    fn carry_out(&mut self, output: Output, model: &mut Model, around: &mut Around) -> Option<Input> {
-        let program = self.program.as_mut()?;
-        match output {
-            Output::Connect => {
-                let at = around.now + around.network.handshake();
-                program.connecting = Some(Connecting { at, gives_up: around.now + PATIENCE });
-            }
-            Output::Send(frame) => {
-                around.note(|| format!("{} -> {}", NAMES[self.index], short(&frame, true)));
-                if let Err(broken) = sent(model, self.index, &frame) {
-                    around.violated(broken);
-                }
-                if let Some(end) = &mut program.link {
-                    if end.unsent.len() >= MAX_UNSENT {
-                        end.is_broken = true;
-                    } else {
-                        end.unsent.push_back(frame);
-                    }
-                }
-            }
-            Output::Disconnect => {
-                program.connecting = None;
-                if let Some(end) = program.link.take() {
-                    let (until, end) = (around.now + FAREWELL, Box::new(end));
-                    program.blocked = Some(Blocked::Farewell { until, end, is_finished: false });
-                }
-            }
-            Output::Abandon => self.abandon(around),
-            Output::CheckServerName(name) => {
-                let checked = if name == server_name() {
-                    Ok(())
-                } else {
-                    Err(Failure::new(ErrorCode::UntrustedServer, "another name"))
-                };
-                return Some(Input::ServerNameChecked(checked));
-            }
-            Output::LookUpPin(user, server) => return Some(Input::Pin(self.pins.get(&(user, server)).cloned())),
-            Output::StorePin(member) => {
-                self.pins.insert((member.user, member.server), Pin { key: member.key, verified: false });
-            }
-            Output::MarkVerified(member) => {
-                let pin = self.pins.get_mut(&(member.user.clone(), member.server)).filter(|pin| pin.key == member.key);
-                let changed = Failure::new(ErrorCode::KeyChanged, "another key");
-                let result = pin.map(|pin| pin.verified = true).ok_or(changed);
-                return Some(Input::Marked(member.user, result));
-            }
-            Output::ForgetPin(user, server) => {
-                let none = Failure::new(ErrorCode::BadName, "no key");
-                let result = self.pins.remove(&(user.clone(), server)).map(drop).ok_or(none);
-                return Some(Input::Forgotten(user, result));
-            }
-            Output::Event(event) => {
-                around.note(|| format!("{} :: {}", NAMES[self.index], tell(&event)));
-                program.unread += 1;
-                if self.unread_until <= around.now {
-                    program.unread = 0;
-                } else if program.unread > MAX_UNREAD {
-                    program.blocked = Some(Blocked::Face);
-                }
-                if let Err(broken) = model.event(NAMES, self.index, &event, around) {
-                    around.violated(format!("{}: {broken}", NAMES[self.index]));
-                }
-                around.tally.event(&event);
-            }
-            Output::Quit(failure) => {
-                around.note(|| format!("{} quits: {failure:?}", NAMES[self.index]));
-                if let Some(failure) = failure.filter(|failure| failure.code != ErrorCode::Unreachable) {
-                    around.violated(format!("an honest world ends no client: {failure}"));
-                }
-                program.has_quit = true;
-            }
-        }
-        None
-    }
-}
-
-/// A command was taken in by the client.
-fn commanded(model: &mut Model, user: usize, command: &Command, is_refused: bool, now: Instant) -> Result<(), Broken> {
-    match command {
-        Command::Say(text) if !is_refused => model.says(user, text),
-        Command::Say(_) if model.chat_of(user).is_some() && !model.stories[user].is_leaving => {
-            Err("who is in a chat can say something".to_owned())
-        }
-        // What is told with it may be about what waited for it, or about a goodbye that could not be said.
-        Command::Exit | Command::Leave => {
-            model.leaves(user, now);
-            Ok(())
-        }
-        // Whoever is leaving is heard when they are back.
-        Command::No if !is_refused && !model.stories[user].is_leaving => {
-            model.refuses(user);
-            Ok(())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A client sends a frame.
-fn sent(model: &mut Model, user: usize, frame: &Bytes) -> Result<(), Broken> {
-    let code = frame.first().copied();
-    let is_caller = code == Some(Code::SessionEstablishment as u8);
-    match chat_at_start(frame) {
-        Some(chat) if is_caller || code == Some(Code::Accept as u8) => model.sets_up(user, chat, is_caller),
-        _ => Ok(()),
-    }
-}
-
-/// A frame has reached a client.
-fn reached(model: &Model, user: usize, frame: &Bytes) -> Result<(), Broken> {
-    if frame.first() == Some(&(Code::Message as u8))
-        && let Some(chat) = frame.get(2..18).and_then(|id| id.try_into().ok())
-        && !model.is_party(user, chat)
-    {
-        return Err("a frame of a chat reaches only the other party".to_owned());
-    }
-    Ok(())
-}
-
-fn chat_at_start(frame: &Bytes) -> Option<Id> {
-    frame.get(1..17)?.try_into().ok()
 }
 
 /// The name of a user.
@@ -579,20 +324,4 @@ pub(crate) fn name(user: usize) -> UserName {
 fn keys() -> &'static [Arc<UserKey>] {
     static KEYS: OnceLock<Vec<Arc<UserKey>>> = OnceLock::new();
     KEYS.get_or_init(|| (0..NAMES.len()).map(|user| Arc::new(UserKey::from_seed(&[user as u8 + 1; 32]))).collect())
-}
-
-/// An input in short.
-fn describe(input: &Input) -> String {
-    match input {
-        Input::Frame(frame) => short(frame, false),
-        input => format!("{input:?}"),
-    }
-}
-
-/// An event in short.
-fn tell(event: &Event) -> String {
-    match event {
-        Event::ChatStarted { peer, trust, .. } => format!("ChatStarted {peer} {trust}"),
-        event => format!("{event:?}"),
-    }
 }

@@ -1,5 +1,8 @@
 //! A world: two or three users, a server, a network, a clock, and what a seed makes of them.
 
+mod fault;
+mod quiet;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -11,23 +14,15 @@ use crate::{
     around::{Around, Trace},
     dice::Dice,
     model::{Id, Model},
-    network::{Network, Noticed, Way},
+    network::Network,
     person::Person,
     sabotage::Sabotage,
-    server::{self, AtServer, Server},
+    server::{self, Server},
     story::{Place, Presence},
     tally::{Fault, Tally},
     user::{self, NAMES, User, name},
 };
 
-/// From the end of all faults until all is delivered in a chat that both sides still have. A dead connection is noticed
-/// within 14 s, a wait between two attempts may take 12.5 s, and an attempt that was begun 10 s.
-const DELIVERED_WITHIN: Duration = Duration::from_secs(45);
-/// From the end of all faults until nobody is on the way to anything. A server holds a connection that is dead for 90 s,
-/// and then the chat for 60 s.
-const SETTLED_WITHIN: Duration = Duration::from_secs(200);
-/// From a request to the first message of the chat, with everything in order.
-const CHATS_WITHIN: Duration = Duration::from_secs(20);
 /// A world that takes more steps than this runs in circles.
 const MAX_STEPS: u64 = 300_000;
 
@@ -232,8 +227,7 @@ impl World {
                 all.push((*until, Turn::Season));
             }
             Season::Quiet { since, .. } => {
-                let look = if self.around.now < *since + DELIVERED_WITHIN { DELIVERED_WITHIN } else { SETTLED_WITHIN };
-                all.push((*since + look, Turn::Season));
+                all.push((quiet::next_look(*since, self.around.now), Turn::Season));
             }
             Season::Proof { until, .. } => {
                 all.extend(types);
@@ -286,202 +280,6 @@ impl World {
             around.note(|| format!("{} types {command:?}", NAMES[user]));
         }
         program.typed.extend(commands);
-    }
-
-    /// One of the faults that are due happens.
-    fn fault(&mut self) {
-        let Some(place) = self.faults.iter().position(|(at, _)| *at <= self.around.now) else { return };
-        let (_, fault) = self.faults.swap_remove(place);
-        let around = &mut self.around;
-        let now = around.now;
-        let victim = around.dice.index(self.users.len());
-        let user = &mut self.users[victim];
-        let short = around.dice.time(Duration::from_secs(20));
-        let long = around.dice.time(Duration::from_secs(150));
-        let noticed = match fault {
-            Fault::Reset => Some(Noticed::Both),
-            Fault::ResetForClient => Some(Noticed::Client),
-            Fault::ResetForServer => Some(Noticed::Server),
-            Fault::Vanished => Some(Noticed::Neither),
-            _ => None,
-        };
-        // What has no place in the world as it is now does not happen, and does not count.
-        match (fault, noticed, user.link()) {
-            (_, Some(noticed), Some(link)) => around.network.cut(link, noticed, now),
-            (Fault::NetworkChanged, ..) if user.program.is_some() => {
-                if let Some(link) = user.link().filter(|_| around.dice.per_mille(700)) {
-                    around.network.cut(link, Noticed::Neither, now);
-                }
-                user.changes_network(now + around.dice.time(Duration::from_secs(1)));
-            }
-            (Fault::Stall, _, Some(link)) => {
-                let way = around.dice.pick(&[Way::Up, Way::Down]);
-                around.network.stall(link, way, now, short);
-            }
-            (Fault::Refused | Fault::Hanging, ..) => {
-                // Counted when it is met.
-                user.refused_until = now + long.min(Duration::from_secs(60));
-                user.is_unanswered = fault == Fault::Hanging;
-                return;
-            }
-            (Fault::ServerKilled | Fault::ServerDark, ..) if self.server.is_running() => {
-                let restart = if around.dice.per_mille(900) { short } else { long };
-                self.server.crash(fault == Fault::ServerDark, now + restart, around);
-            }
-            (Fault::ServerStopped, ..) if self.server.is_running() => self.server.stop(now + short, around),
-            (Fault::ServerSuspended, ..) if self.server.is_running() => self.server.suspended_until = now + short,
-            (Fault::DirectoryBlind, ..) => self.server.blind_until = now + short,
-            (Fault::ClientSuspended, ..) if user.program.is_some() => user.suspended_until = now + long,
-            (Fault::ReaderStopped, ..) if user.program.is_some() => user.unread_until = now + long,
-            (Fault::ClientKilled, ..) if user.program.is_some() => user.kill(&mut self.model, around),
-            _ => return,
-        }
-        around.tally.fault(fault);
-        around.note(|| format!("*** {} ({})", fault.as_str(), NAMES[victim]));
-    }
-
-    /// The time of a season is over.
-    fn change(&mut self) {
-        let now = self.around.now;
-        match &self.season {
-            Season::Busy { ends_in_quiet: false, .. } | Season::Over => self.season = Season::Over,
-            Season::Busy { ends_in_quiet: true, .. } => {
-                self.around.note(|| "*** quiet".to_owned());
-                self.faults.clear();
-                self.around.network.heal(now);
-                self.server.heal(&self.around);
-                for user in &mut self.users {
-                    user.heal(&self.around);
-                    if matches!(self.model.stories[user.index].place, Place::Ringing(_))
-                        && let Some(program) = &mut user.program
-                    {
-                        program.typed.push_back(Command::No);
-                    }
-                }
-                self.season = Season::Quiet { since: now, open: self.open() };
-            }
-            Season::Quiet { open, since } => {
-                let open: Vec<_> = open.iter().filter(|chat| self.open().contains(chat)).collect();
-                let late = open.iter().find(|chat| !self.is_delivered(***chat));
-                if let Some(chat) = late {
-                    let chat = format!(
-                        "{:?}",
-                        self.model.chats[*chat]
-                            .sides
-                            .iter()
-                            .map(|(user, side)| {
-                                format!(
-                                    "{} said {} sent {} delivered {} shown {}",
-                                    NAMES[*user],
-                                    side.said.len(),
-                                    side.sent.len(),
-                                    side.delivered,
-                                    side.shown
-                                )
-                            })
-                            .collect::<Vec<_>>()
-                    );
-                    self.around.violated(format!("all is delivered once both stay connected: {chat}"));
-                } else if now >= *since + SETTLED_WITHIN {
-                    let places: Vec<_> = self
-                        .model
-                        .stories
-                        .iter()
-                        .map(|story| {
-                            format!(
-                                "{:?} {:?} leaving {} away {} silent {}",
-                                story.presence,
-                                story.place,
-                                story.is_leaving,
-                                story.is_peer_away,
-                                story.is_server_silent
-                            )
-                        })
-                        .collect();
-                    self.around.violated(format!("no one stuck past a timer: {places:?}"));
-                }
-            }
-            Season::Proof { .. } => {
-                self.around.violated("after all faults two free users can chat");
-            }
-        }
-    }
-
-    /// Chats that both sides have.
-    fn open(&self) -> Vec<Id> {
-        let has = |user| self.model.chat_of(user);
-        let all = (0..self.users.len()).filter_map(has);
-        all.filter(|chat| (0..self.users.len()).filter(|user| has(*user) == Some(*chat)).count() == 2).collect()
-    }
-
-    fn is_delivered(&self, chat: Id) -> bool {
-        let Some(chat) = self.model.chats.get(&chat) else { return false };
-        let sides: Vec<_> = chat.sides.values().collect();
-        match sides[..] {
-            [one, other] => [(one, other), (other, one)]
-                .iter()
-                .all(|(from, to)| from.delivered == from.said.len() && to.shown == from.said.len()),
-            _ => false,
-        }
-    }
-
-    /// Whether nobody waits for anything, and the server sees it as the clients do.
-    fn is_settled(&self) -> bool {
-        let open = self.open();
-        self.users.iter().filter(|user| user.program.is_some()).all(|user| {
-            let story = &self.model.stories[user.index];
-            let link = user.link().filter(|link| self.around.network.is_alive(*link));
-            let at_server = link.and_then(|link| self.server.place(link));
-            let is_at_rest = match &story.place {
-                Place::Free => at_server == Some(AtServer::Free),
-                Place::Chatting(_, chat) => {
-                    let is_there = at_server == Some(AtServer::Chatting(*chat)) && open.contains(chat);
-                    is_there && self.is_delivered(*chat) && !story.is_peer_away
-                }
-                Place::Calling(_) | Place::Ringing(_) | Place::SettingUp(..) => false,
-            };
-            let is_online = story.presence == Presence::Online && !story.is_server_silent && !story.is_leaving;
-            is_at_rest && is_online && user.is_idle()
-        })
-    }
-
-    /// In quiet: whether what was waited for has come.
-    fn look_around(&mut self) {
-        match &self.season {
-            Season::Quiet { .. } if self.is_settled() => {
-                self.around.tally.quiet += 1;
-                let free: Vec<_> = (0..self.users.len())
-                    .filter(|user| {
-                        self.users[*user].program.is_none() || self.model.stories[*user].place == Place::Free
-                    })
-                    .collect();
-                match free[..] {
-                    [caller, called, ..] if self.around.dice.per_mille(300) => {
-                        self.around.note(|| "*** one more chat".to_owned());
-                        let now = self.around.now;
-                        for person in &mut self.people {
-                            person.pauses(&mut self.around.dice, now);
-                            person.types_at = person.types_at.min(now + Duration::from_millis(50));
-                        }
-                        let until = now + CHATS_WITHIN;
-                        self.season = Season::Proof { caller, called, until, has_asked: false, has_spoken: false };
-                    }
-                    _ => self.season = Season::Over,
-                }
-            }
-            Season::Proof { caller, has_spoken: true, .. } => {
-                if let Some(chat) = self.model.chat_of(*caller)
-                    && self
-                        .model
-                        .chats
-                        .get(&chat)
-                        .is_some_and(|chat| chat.sides.values().any(|side| side.delivered > 0))
-                {
-                    self.season = Season::Over;
-                }
-            }
-            _ => {}
-        }
     }
 
     fn outcome(self) -> Outcome {
