@@ -11,10 +11,13 @@
 
 mod common;
 
+use std::{process::Command, time::Duration};
+
 use common::{
-    Client, World, run_server,
-    screen::{ENTER, ESC, F1, F2, F3, F5, F7, LARGE, SMALL, Screen, Size, USUAL, at_each_size, ctrl},
+    Client, PROGRAM, World, now, ok, run_server,
+    screen::{ENTER, ESC, F1, F2, F3, F4, F5, F7, LARGE, SMALL, Screen, Size, USUAL, at_each_size, ctrl},
 };
+use rustix::process::Signal;
 
 at_each_size!(
     a_number_that_is_pasted_is_compared,
@@ -22,6 +25,8 @@ at_each_size!(
     a_key_that_changed_fills_the_screen,
     a_peer_that_is_gone_is_told,
     a_server_that_is_gone_is_tried_again,
+    somebody_else_in_the_servers_place_is_told,
+    a_chat_that_is_being_left_says_so,
 );
 
 /// Alice at a screen in a chat with bob, and their safety number.
@@ -200,7 +205,7 @@ fn a_server_that_is_gone_is_tried_again(size: Size) {
     alice.expect("RECONNECTING");
     alice.types("is it sent?\r");
     alice.expect("you │ is it sent?");
-    alice.expect("waiting for the server");
+    alice.expect("waiting");
     alice.types(F3);
     alice.expect_row(" People");
     alice.expect("RECONNECTING");
@@ -217,6 +222,47 @@ fn a_server_that_is_gone_is_tried_again(size: Size) {
     alice.expect("RECONNECTING");
     alice.types(&ctrl('q'));
     alice.leaves_clean(0);
+}
+
+fn somebody_else_in_the_servers_place_is_told(size: Size) {
+    let mut world = World::of(["alice", "bob"]);
+    let (alice, mut bob, _) = talk(&world, size);
+    world.goes(Signal::KILL);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let dir = elsewhere.path().join("other");
+    ok(Command::new(PROGRAM).args(["server", "init", "--host", "localhost", "--dir"]).arg(&dir));
+    world.server = run_server(&dir, &world.address).0;
+    alice.expect_row(" NOT YOUR SERVER");
+    alice.expect("could not prove");
+    alice.types("is it you?\r");
+    alice.expect("you │ is it you?");
+    alice.expect_row(" NOT YOUR SERVER");
+    alice.types(F3);
+    alice.expect_row(" People");
+    alice.expect_row(" NOT YOUR SERVER");
+    world.goes(Signal::KILL);
+    world.is_back();
+    alice.expect("connected to localhost as alice");
+    alice.expect_gone("NOT YOUR SERVER");
+    assert_eq!(bob.expect("message")["text"], "is it you?");
+}
+
+fn a_chat_that_is_being_left_says_so(size: Size) {
+    let mut world = World::of(["alice", "bob"]);
+    let (alice, _bob, _) = talk(&world, size);
+    world.goes(Signal::KILL);
+    alice.expect("RECONNECTING");
+    let begin = now();
+    alice.types(F4);
+    alice.expect("SAYING GOODBYE to bob, for up to 5 s.");
+    alice.types("and one thing more\r");
+    alice.expect("that was not sent: you are leaving");
+    alice.expect_row("> and one thing more");
+    alice.types(F4);
+    alice.expect("CHAT LOST");
+    assert!(begin.elapsed() < Duration::from_secs(5), "it did not wait");
+    alice.expect_row("> and one thing more");
+    alice.expect_gone("│ and one thing more");
 }
 
 /// Draws the screen at every size, down to one where nothing fits, and up again: it is as it was.

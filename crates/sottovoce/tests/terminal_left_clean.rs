@@ -81,7 +81,7 @@ fn two_interrupts_end_at_once() {
             // Whoever waits for what cannot be delivered need not go on waiting.
             signal(&world.server, Signal::STOP);
             alice.types("is anybody there?\r--ex\r");
-            alice.expect("leaving, once all is delivered");
+            alice.expect("leaving when all is delivered");
         }
         for _ in 0..2 {
             signal(&alice.process, Signal::INT);

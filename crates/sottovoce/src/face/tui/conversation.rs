@@ -28,6 +28,8 @@ pub(super) struct Conversation {
     pub(super) transcript: Transcript,
     pub(super) composer: Composer,
     pub(super) line: Line,
+    /// The key that leaves at once, if the user is leaving and all that was said is being delivered first.
+    pub(super) leaving: Option<&'static str>,
     is_post_quantum: bool,
     renewed: Instant,
     /// What came while the user looked elsewhere.
@@ -54,6 +56,7 @@ impl Conversation {
             transcript: Transcript::new(peer),
             composer: Composer::lines(MAX_TEXT),
             line: Line::Open,
+            leaving: None,
             is_post_quantum: suite.contains("XWING"),
             renewed: now,
             unread: 0,
@@ -124,12 +127,13 @@ impl Conversation {
     }
 
     /// What the bar of another view says of the chat, whole and in brief.
-    pub(super) fn elsewhere(&self) -> [String; 2] {
+    pub(super) fn elsewhere(&self, is_reachable: bool) -> [String; 2] {
         let peer = &self.peer;
         let what = match self.line {
             Line::Closed(_) => ", over",
-            Line::Away => ", AWAY",
-            Line::Open => "",
+            _ if self.leaving.is_some() => ", ending",
+            Line::Away if is_reachable => ", AWAY",
+            Line::Away | Line::Open => "",
         };
         match self.unread {
             0 => [format!("chat with {peer}{what}: F3"), format!("{peer}{what}: F3")],
@@ -139,15 +143,21 @@ impl Conversation {
         }
     }
 
-    /// What is to be said about the line to the peer, if that is not simply open.
-    pub(super) fn trouble(&self) -> Option<(String, bool)> {
+    /// What is to be said about the line to the peer, if that is not simply open. Where the server is not reached, nobody
+    /// knows whether the peer is away.
+    pub(super) fn trouble(&self, is_reachable: bool) -> Option<(String, bool)> {
         let peer = &self.peer;
+        if let (true, Some(key)) = (self.is_open(), self.leaving) {
+            return Some((format!("SAYING GOODBYE to {peer}, for up to 5 s. {key} again: at once"), false));
+        }
         match self.line {
             Line::Open if self.is_behind => {
                 Some((format!("{peer} is behind: what you say waits until {peer} has more of it"), false))
             }
-            Line::Open => None,
-            Line::Away => Some((format!("{peer} IS AWAY: what you say waits until {peer} is back"), true)),
+            Line::Away if is_reachable => {
+                Some((format!("{peer} IS AWAY: what you say waits until {peer} is back"), true))
+            }
+            Line::Open | Line::Away => None,
             Line::Closed(Ending::Goodbye) => Some(("CHAT CLOSED with a goodbye. Esc: people".to_owned(), false)),
             Line::Closed(Ending::Lost) => {
                 Some(("CHAT LOST: a connection ended without a goodbye. Esc: people".to_owned(), true))
@@ -156,13 +166,16 @@ impl Conversation {
         }
     }
 
-    /// How far the last message has come, in a word.
-    pub(super) fn last(&self, is_reachable: bool) -> Option<&'static str> {
+    /// How far the last message has come, whole and in brief.
+    pub(super) fn last(&self, is_reachable: bool) -> Option<[String; 2]> {
+        let waiting = |whom: &str| [format!("waiting for {whom}"), "waiting".to_owned()];
+        let both = |word: &str| [word.to_owned(), word.to_owned()];
         Some(match self.transcript.last_progress()? {
-            Progress::Delivered => "delivered",
-            Progress::Undelivered => "not confirmed",
-            _ if !is_reachable => "waiting for the server",
-            Progress::Sending | Progress::Sent(_) => "sending",
+            Progress::Delivered => both("delivered"),
+            Progress::Undelivered => both("not confirmed"),
+            _ if !is_reachable => waiting("the server"),
+            _ if self.line == Line::Away => waiting(&self.peer),
+            Progress::Sending | Progress::Sent(_) => both("sending"),
         })
     }
 

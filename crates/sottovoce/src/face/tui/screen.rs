@@ -99,6 +99,8 @@ pub(crate) struct Screen {
     user: String,
     server: String,
     link: Link,
+    /// Whether somebody else was last found at the server's address.
+    is_foreign: bool,
     view: View,
     people: People,
     conversation: Option<Conversation>,
@@ -180,6 +182,7 @@ impl Screen {
             user: String::new(),
             server: String::new(),
             link: Link::Connecting,
+            is_foreign: false,
             view: View::People,
             people: People::new(),
             conversation: None,
@@ -321,7 +324,7 @@ impl Screen {
         };
         self.is_dirty = true;
         self.disconnected();
-        self.link = Link::Connecting;
+        (self.link, self.is_foreign) = (Link::Connecting, false);
         self.waiting.clear();
         if let Some(conversation) = &mut self.conversation
             && conversation.is_open()

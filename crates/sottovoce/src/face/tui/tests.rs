@@ -3,6 +3,8 @@
 
 mod answering;
 mod cost;
+mod leaving;
+mod line;
 mod listing;
 mod random;
 mod saying;

@@ -56,7 +56,7 @@ impl Screen {
                 }
                 let height = conversation.input_height(rest);
                 let input = take_bottom(&mut rest, height);
-                if let Some((trouble, is_bad)) = conversation.trouble() {
+                if let Some((trouble, is_bad)) = conversation.trouble(self.link == Link::Up) {
                     let style = if is_bad { theme.alarm() } else { theme.bar() };
                     bars(buffer, &mut rest, &trouble, style);
                 }
@@ -92,7 +92,7 @@ impl Screen {
             _ if self.changed.is_some() => " KEY CHANGED · Esc: people".to_owned(),
             (Some(conversation), View::Chat) => conversation.title(columns, now.instant),
             (Some(conversation), View::People) => {
-                let [whole, brief] = conversation.elsewhere();
+                let [whole, brief] = conversation.elsewhere(self.link == Link::Up);
                 [format!(" People on {} · {whole}", self.server), format!(" People · {whole}")]
                     .into_iter()
                     .find(|title| text::columns(title) <= columns)
@@ -165,19 +165,7 @@ impl Screen {
             text::draw(buffer, row.x, row.y, row.width, &hints, theme.faint());
         }
         if !self.is_signing_in {
-            let (link, style) = self.link(now);
-            let last = self
-                .conversation
-                .as_ref()
-                .filter(|_| self.view == View::Chat)
-                .and_then(|conversation| conversation.last(self.link == Link::Up));
-            let words = match last {
-                None => format!(" {link}"),
-                Some(last) => [format!(" {link} · last message: {last}"), format!(" {link} · {last}")]
-                    .into_iter()
-                    .find(|words| text::columns(words) <= usize::from(rest.width))
-                    .unwrap_or_else(|| format!(" {last} · {link}")),
-            };
+            let (words, style) = self.link_bar(usize::from(rest.width), now);
             bar(buffer, take_bottom(rest, 1), &words, style);
         }
         if let Some(notice) = &self.notice {
@@ -197,6 +185,45 @@ impl Screen {
                 text::draw(buffer, block.x, y, block.width, &format!("{mark} {row}"), style);
             }
         }
+    }
+
+    /// The connection, and how far the last message has come; in fewer words where there is less room.
+    fn link_bar(&self, columns: usize, now: Moment) -> (String, Style) {
+        let (link, style) = self.link(now);
+        let is_foreign = self.is_foreign && matches!(self.link, Link::Down(_));
+        let links = if is_foreign {
+            vec![
+                format!(" NOT YOUR SERVER is at its address · {link}"),
+                format!(" NOT YOUR SERVER · {link}"),
+                " NOT YOUR SERVER".to_owned(),
+            ]
+        } else {
+            vec![format!(" {link}")]
+        };
+        let last = self
+            .conversation
+            .as_ref()
+            .filter(|_| self.view == View::Chat)
+            .and_then(|conversation| conversation.last(self.link == Link::Up));
+        let mut all = Vec::new();
+        for words in links {
+            if let Some([whole, brief]) = &last {
+                all.extend([
+                    format!("{words} · last message: {whole}"),
+                    format!("{words} · {whole}"),
+                    format!("{words} · {brief}"),
+                ]);
+            }
+            if last.is_none() || is_foreign {
+                all.push(words);
+            }
+        }
+        if let (Some([_, brief]), false) = (&last, is_foreign) {
+            // The name of the server is what may be cut.
+            all.push(format!(" {brief} · {link}"));
+        }
+        let fits = |words: &&String| text::columns(words) <= columns;
+        (all.iter().find(fits).or(all.last()).cloned().unwrap_or_default(), style)
     }
 
     fn link(&self, now: Moment) -> (String, Style) {

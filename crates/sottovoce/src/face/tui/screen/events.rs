@@ -78,7 +78,7 @@ impl Screen {
             Event::ServerSilent => self.link = Link::Silent(now.instant),
             Event::ServerHeard => self.link = Link::Up,
             Event::Reconnected => {
-                self.link = Link::Up;
+                (self.link, self.is_foreign) = (Link::Up, false);
                 self.note("you are connected again", now);
                 // What it said of the connection is no longer so.
                 self.notice = None;
@@ -114,7 +114,14 @@ impl Screen {
                 (self.help, self.verify) = (None, None);
                 self.call("Something needs your attention.", now, out);
             }
-            Event::Error { message, .. } => {
+            Event::Error { code: ErrorCode::UntrustedServer, message, peer: None } => {
+                self.foreign_server(message, now);
+            }
+            Event::Error { code, message, peer } => {
+                if code == ErrorCode::Protocol && peer.is_none() && self.link != Link::Up {
+                    // Whoever is there now does not even speak as a server does.
+                    self.is_foreign = false;
+                }
                 if self.is_setting_up {
                     // Whoever asked took it back just then.
                     self.calling = None;
@@ -143,6 +150,7 @@ impl Screen {
             self.view = View::People;
         }
         (self.user, self.server, self.link, self.is_signing_in) = (user, server, Link::Up, false);
+        self.is_foreign = false;
         self.form.given_up();
         self.people.forget_question();
     }
@@ -195,6 +203,22 @@ impl Screen {
     fn note(&mut self, what: &str, now: Moment) {
         if let Some(conversation) = self.conversation.as_mut().filter(|conversation| conversation.is_open()) {
             conversation.transcript.note(what, now.clock);
+        }
+    }
+
+    /// Somebody else is at the server's address. The client tells it once, so it stays to be read.
+    fn foreign_server(&mut self, message: String, now: Moment) {
+        self.is_foreign = true;
+        self.note(&message, now);
+        let is_read = self.shows_chat()
+            && self.help.is_none()
+            && self.verify.is_none()
+            && self
+                .conversation
+                .as_ref()
+                .is_some_and(|conversation| conversation.is_open() && conversation.transcript.newer().is_none());
+        if !is_read {
+            self.notify(message, true, now);
         }
     }
 
@@ -254,8 +278,8 @@ impl Screen {
             // It never started.
             return self.notify(what, true, now);
         };
-        // What the client was not told yet would be said to nobody, or to whom one talks next.
-        self.waiting.retain(|command| !matches!(command, Command::Say(_)));
+        // What the client was not told yet would be said to nobody, or to whom one talks next, whom one does not leave.
+        self.waiting.retain(|command| !matches!(command, Command::Say(_) | Command::Leave));
         let unsettled = conversation.close(reason);
         conversation.transcript.note(what.as_str(), now.clock);
         match undelivered.max(unsettled) {
@@ -293,7 +317,7 @@ impl Screen {
             Event::PeerCaughtUp { .. } => conversation.is_behind = false,
             Event::PeerAway { peer } => {
                 conversation.line = Line::Away;
-                conversation.transcript.note(format!("{peer} has lost the connection"), now.clock);
+                conversation.transcript.note(format!("{peer} is away"), now.clock);
             }
             Event::PeerBack { peer } => {
                 conversation.line = Line::Open;

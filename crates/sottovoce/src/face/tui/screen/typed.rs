@@ -316,6 +316,9 @@ impl Screen {
             Ok(Command::Say(_)) if !conversation.is_open() => {
                 self.notify("that was not sent: this chat is over; Esc goes to people", true, now);
             }
+            Ok(Command::Say(_)) if conversation.leaving.is_some() => {
+                self.notify("that was not sent: you are leaving the chat", true, now);
+            }
             Ok(Command::Say(_)) if self.waiting.len() >= MAX_WAITING => {
                 self.notify("that was not sent: too much waits already; press Enter again soon", true, now);
             }
@@ -386,6 +389,11 @@ impl Screen {
                 let number = self.conversation.as_ref().map(|conversation| conversation.safety_number.clone());
                 command = Command::Verify(number);
             }
+            // To the client it would mean to come back.
+            Command::Leave if self.leaving.is_some() => {
+                return self.notify("you are leaving already; Ctrl-Q again: at once", false, now);
+            }
+            Command::Leave => self.mark_leaving("F4"),
             Command::Say(text) => {
                 if let Some(conversation) = &mut self.conversation {
                     conversation.transcript.say(text.as_str(), now.clock);
@@ -422,6 +430,14 @@ impl Screen {
         }
         self.leaving = Some(now.instant);
         self.waiting.push_back(Command::Exit);
-        self.notify("leaving, once all is delivered; Ctrl-Q again: at once", false, now);
+        self.mark_leaving("Ctrl-Q");
+        self.notify("leaving when all is delivered, in 5 s at the latest; Ctrl-Q again: at once", false, now);
+    }
+
+    /// The chat, if one is open, is being left; `key` does so at once.
+    fn mark_leaving(&mut self, key: &'static str) {
+        if let Some(conversation) = self.conversation.as_mut().filter(|conversation| conversation.is_open()) {
+            conversation.leaving = Some(key);
+        }
     }
 }

@@ -8,20 +8,10 @@ use identity::Trust;
 
 use super::{
     super::screen::{Effect, Input},
-    stage::{SAFETY_NUMBER, Stage, calling, chat_closed, logged_in, request},
+    stage::{SAFETY_NUMBER, Stage, calling, chat_closed, logged_in, marks, request, say},
 };
 
 const MAX_WAITING: usize = 64;
-
-fn say(text: &str) -> Command {
-    Command::say(text.to_owned()).unwrap()
-}
-
-/// The mark beside each of one's own messages, in order.
-fn marks(stage: &mut Stage) -> String {
-    let rows = stage.words();
-    rows.lines().filter(|row| row.contains("you │")).filter_map(|row| row.chars().nth(6)).collect()
-}
 
 #[test]
 fn messages_get_on() {
@@ -44,28 +34,6 @@ fn messages_get_on() {
     stage.event(Event::Delivered { n: 7 });
     assert_eq!(marks(&mut stage), "✓✓✓");
     stage.expect("last message: delivered");
-}
-
-#[test]
-fn messages_wait_for_the_server() {
-    let mut stage = Stage::chatting();
-    stage.enter("one");
-    stage.event(Event::Sent { n: 0 });
-    stage.event(Event::Delivered { n: 0 });
-    stage.enter("two");
-    stage.event(Event::Sent { n: 1 });
-    stage.enter("three");
-    stage.event(Event::Reconnecting { in_ms: 2_500 });
-    assert_eq!(marks(&mut stage), "✓!!");
-    stage.expect("RECONNECTING in 3 s");
-    stage.expect("waiting for the server");
-    stage.wait(Duration::from_millis(500));
-    stage.expect("RECONNECTING in 2 s");
-    stage.wait(Duration::from_secs(2));
-    stage.expect("RECONNECTING now");
-    stage.event(Event::Reconnected);
-    assert_eq!(marks(&mut stage), "✓……");
-    stage.expect("connected to");
 }
 
 #[test]
@@ -252,34 +220,6 @@ fn attention_is_drawn_when_nobody_looks() {
 }
 
 #[test]
-fn a_silent_server_is_told_and_messages_wait_for_it() {
-    let mut stage = Stage::chatting();
-    stage.enter("are you there?");
-    stage.event(Event::Sent { n: 0 });
-    stage.event(Event::ServerSilent);
-    stage.wait(Duration::from_secs(3));
-    stage.expect("NO ANSWER from the server, for 3 s");
-    stage.expect("waiting for the server");
-    assert_eq!(marks(&mut stage), "!");
-    stage.event(Event::ServerHeard);
-    stage.expect_no("NO ANSWER");
-    assert_eq!(marks(&mut stage), "…");
-    stage.event(Event::Delivered { n: 0 });
-    assert_eq!(marks(&mut stage), "✓");
-}
-
-#[test]
-fn leaving_does_not_wait_for_ever() {
-    let mut stage = Stage::chatting();
-    stage.ctrl('q');
-    stage.effects.clear();
-    stage.wait(Duration::from_secs(7));
-    assert!(stage.effects.is_empty());
-    stage.wait(Duration::from_secs(1));
-    assert!(matches!(stage.effects[..], [Effect::Stop]));
-}
-
-#[test]
 fn a_peer_who_is_called_you_is_not_oneself() {
     let mut stage = Stage::online(&["you"]);
     stage.start_chat("you", Trust::New);
@@ -298,26 +238,6 @@ fn a_pin_that_is_gone_during_a_chat_does_not_hide_it() {
     stage.event(chat_closed("bob", Ending::Goodbye, 0));
     stage.event(Event::Forgotten { peer: "bob".into() });
     stage.expect_no("verified, same key");
-}
-
-#[test]
-fn leaving_waits_for_delivery_unless_asked_twice() {
-    let mut stage = Stage::chatting();
-    stage.effects.clear();
-    stage.ctrl('q');
-    assert_eq!(stage.told(), [Command::Exit]);
-    stage.expect("leaving");
-    assert!(stage.effects.is_empty());
-    stage.ctrl('c');
-    assert!(matches!(stage.effects[..], [Effect::Stop]));
-    assert_eq!(stage.told(), []);
-    stage.effects.clear();
-    stage.event(Event::LoggedOut);
-    stage.input(Input::Ended(None));
-    assert!(matches!(stage.effects[..], [Effect::Quit(None)]));
-    let mut stage = Stage::new();
-    stage.ctrl('q');
-    assert!(matches!(stage.effects[..], [Effect::Quit(None)]));
 }
 
 #[test]

@@ -264,6 +264,12 @@ fn start() -> Instant {
     Instant::now()
 }
 
+/// The mark beside each of one's own messages, in order.
+pub(super) fn marks(stage: &mut Stage) -> String {
+    let rows = stage.words();
+    rows.lines().filter(|row| row.contains("you │")).filter_map(|row| row.chars().nth(6)).collect()
+}
+
 /// The words in a buffer, without what only keeps columns, or the direction.
 pub(super) fn words(buffer: &Buffer) -> String {
     let mut words = String::new();
@@ -369,6 +375,10 @@ pub(super) fn accept(name: &str, what: &str) {
     insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!(name, what);
     });
+}
+
+pub(super) fn say(text: &str) -> Command {
+    Command::say(text.to_owned()).unwrap()
 }
 
 pub(super) fn logged_in(user: &str) -> Event {

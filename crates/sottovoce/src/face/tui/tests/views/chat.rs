@@ -141,6 +141,11 @@ fn the_peer() {
         talk(stage);
         stage.event(Event::PeerAway { peer: "bob".into() });
     });
+    snapshot("chat_away_and_server_unreachable", chatting(Trust::Verified), |stage| {
+        talk(stage);
+        stage.event(Event::PeerAway { peer: "bob".into() });
+        stage.event(Event::Reconnecting { in_ms: 4_000 });
+    });
     let mut stage = Stage::chatting();
     stage.event(Event::PeerAway { peer: "bob".into() });
     snapshot_styles("chat_away_styles", stage);
@@ -188,6 +193,39 @@ fn leaving() {
         talk(stage);
         stage.ctrl('q');
     });
+    snapshot("chat_ending", chatting(Trust::New), |stage| {
+        talk(stage);
+        stage.event(Event::PeerAway { peer: "bob".into() });
+        stage.key(KeyCode::F(4));
+        stage.enter("one thing more");
+    });
+}
+
+#[test]
+fn somebody_else_at_the_address() {
+    let foreign = |stage: &mut Stage| {
+        stage.event(Event::Reconnecting { in_ms: 0 });
+        stage.event(error(
+            ErrorCode::UntrustedServer,
+            "chat.example:7478 could not prove that it is your server (UnknownIssuer); if its operator has given out a \
+             new ca.pem, put it into your profile, otherwise somebody may stand between you and the server",
+            None,
+        ));
+        stage.event(Event::Reconnecting { in_ms: 9_000 });
+    };
+    snapshot("chat_foreign_server", chatting(Trust::New), |stage| {
+        talk(stage);
+        foreign(stage);
+    });
+    snapshot("people_foreign_server", chatting(Trust::New), |stage| {
+        stage.key(KeyCode::F(3));
+        stage.answer(&["bob", "carol"]);
+        foreign(stage);
+    });
+    let mut stage = Stage::chatting();
+    talk(&mut stage);
+    foreign(&mut stage);
+    snapshot_styles("chat_foreign_server_styles", stage);
 }
 
 #[test]
