@@ -324,7 +324,7 @@ impl Screen {
         };
         self.is_dirty = true;
         self.disconnected();
-        (self.link, self.is_foreign) = (Link::Connecting, false);
+        self.link = Link::Connecting;
         self.waiting.clear();
         if let Some(conversation) = &mut self.conversation
             && conversation.is_open()
