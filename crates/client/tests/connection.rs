@@ -366,6 +366,15 @@ fn what_ends_a_client_and_what_does_not() {
     }
 }
 
+#[test]
+fn a_second_leave_on_the_way_back_from_the_first_is_that_one() {
+    let mut alice = Alone::at(Phase::ComeBackLoggingIn);
+    alice.types("/leave");
+    alice.let_in();
+    let told = alice.told();
+    assert!(!told.contains(&"LoggedOut".to_owned()), "{told:?}");
+}
+
 /// They may have been the log-in page of a foreign network.
 #[test]
 fn who_is_in_the_servers_place_is_told_of_once_and_waited_out() {

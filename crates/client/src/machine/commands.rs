@@ -5,7 +5,9 @@ use std::time::Instant;
 use e2e::Invitation;
 use protocol::{Accept, ChatId, Close, CloseReason, Request, Text, ToServer, UserName};
 
-use super::{Client, DRAIN, Leaving, Output, Phase, SET_UP, State, Timer, error, error_about, send};
+use super::{
+    Client, DRAIN, Leaving, Output, Phase, SET_UP, State, Timer, connection::Purpose, error, error_about, send,
+};
 use crate::{Command, Ending, ErrorCode, Event, Failure, RequestEnding};
 
 impl Client {
@@ -31,6 +33,11 @@ impl Client {
             (Phase::Online, Command::Verify(number)) => self.verify(number.as_deref(), out),
             (Phase::Online, Command::Forget(peer)) => self.forget(peer, out),
             (_, command) if self.is_reconnecting() => self.command_without_connection(command, now, out),
+            // That is what is being done.
+            (
+                Phase::Connecting { purpose: Purpose::ComeBack } | Phase::LoggingIn { purpose: Purpose::ComeBack, .. },
+                Command::Leave,
+            ) => {}
             // Nothing was begun, or it is said for the second time.
             (_, Command::Exit) if self.early.is_empty() || self.early.contains(&Command::Exit) => self.give_up(out),
             (_, command) => self.early.push_back(command),

@@ -134,6 +134,7 @@ impl Client {
         }));
         self.own = Some(Own::new(self.user.clone(), server.clone(), self.key.clone()));
         self.phase = Phase::Online;
+        self.attempts.told = None;
         self.timers.stop(Timer::LogIn);
         self.timers.start_after(Timer::Ping, now, PING);
         self.timers.start_after(Timer::Stable, now, STABLE);
