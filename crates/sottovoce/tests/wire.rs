@@ -418,7 +418,10 @@ impl<'a> Story<'a> {
                 // In the last stage the damage may come before or after the client is done with the connection.
                 _ if flipped.is_some_and(|(hit, _)| hit == who) && self.stage == Stage::Goodbye => {}
                 _ => {
-                    assert_eq!(result, Ok(()), "{context}: the other client ended too; {:?}", self.heard[who]);
+                    // Of two goodbyes that cross, one can come before the word that what was said last has arrived.
+                    let is_in_order =
+                        result.as_ref().map_or_else(|failure| failure.message.contains("was not confirmed"), |()| true);
+                    assert!(is_in_order, "{context}: the other client ended too: {result:?}; {:?}", self.heard[who]);
                     let is_whole = !self.heard[who].iter().any(is_a_loss);
                     assert!(is_whole, "{context}: the other connection ended too; {:?}", self.heard[who]);
                 }
