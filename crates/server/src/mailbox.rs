@@ -80,21 +80,7 @@ impl Mailbox {
         let Some(counted) = self.shared.count(&signal, self.max_bytes) else {
             return Err(Undelivered::Full);
         };
-        let may_take_the_last_places = match signal.kind {
-            SignalKind::Message(_)
-            | SignalKind::Request { .. }
-            | SignalKind::CallOff(_)
-            | SignalKind::Ask(_)
-            | SignalKind::Check => false,
-            SignalKind::Unavailable
-            | SignalKind::Refuse
-            | SignalKind::Accept { .. }
-            | SignalKind::Establish { .. }
-            | SignalKind::Close(_)
-            | SignalKind::Away
-            | SignalKind::Answer(_) => true,
-        };
-        if !may_take_the_last_places && self.letters.capacity() <= RESERVED_FOR_CONTROL {
+        if !signal.kind.may_take_the_last_places() && self.letters.capacity() <= RESERVED_FOR_CONTROL {
             counted.take_back(&self.shared);
             return Err(Undelivered::Full);
         }

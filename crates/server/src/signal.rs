@@ -71,6 +71,20 @@ pub enum SignalKind {
 }
 
 impl SignalKind {
+    /// Whether a mailbox that has room for little more still takes it: nobody may wait for a word that got lost.
+    pub fn may_take_the_last_places(&self) -> bool {
+        match self {
+            Self::Message(_) | Self::Request { .. } | Self::CallOff(_) | Self::Ask(_) | Self::Check => false,
+            Self::Unavailable
+            | Self::Refuse
+            | Self::Accept { .. }
+            | Self::Establish { .. }
+            | Self::Close(_)
+            | Self::Away
+            | Self::Answer(_) => true,
+        }
+    }
+
     /// Whether it is said again if it is not heard, so that no harm is done when there is no room for it.
     pub fn is_repeated(&self) -> bool {
         matches!(self, Self::Ask(_) | Self::Check)

@@ -117,15 +117,14 @@ impl Session {
             return;
         };
         match line {
-            // It will be asked again, and asks itself.
-            Line::Broken { expected: Some(_), .. } if !may_open => {}
-            Line::Broken { expected: Some(own), .. } => {
+            Line::Broken { expected: Some(own), .. } if may_open => {
                 send(out, &ToClient::Resume(Resume { chat: *chat, expected: theirs }));
                 signal(out, (user, self.id), peer, *chat, SignalKind::Answer(*own));
                 self.open(peer.clone(), *chat, session, now);
             }
-            // This side's client has yet to say where it stands; then the peer is asked from here.
-            Line::Broken { expected: None, .. } => {}
+            // This side's client has yet to say where it stands, or the line has opened too often of late. The peer is asked
+            // from here when that is over.
+            Line::Broken { .. } => {}
             Line::Open(_) => self.breaks(now, out),
         }
     }

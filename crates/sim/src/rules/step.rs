@@ -226,7 +226,7 @@ impl Step<'_> {
                 let Some(session) = place.current else {
                     return Some(Input::Undelivered { to, chat, is_repeated, why: Undelivered::Absent });
                 };
-                if place.is_full && !may_take_the_last_places(&signal.kind) {
+                if place.is_full && !signal.kind.may_take_the_last_places() {
                     return Some(Input::Undelivered { to, chat, is_repeated, why: Undelivered::Full });
                 }
                 self.world.post(Flight::new(person, receiver, session, signal));
@@ -279,24 +279,6 @@ impl Step<'_> {
                 self.world.post(Flight::new(person, flight.origin, to, signal));
             }
         }
-    }
-}
-
-/// What a mailbox (`server/src/mailbox.rs`) has room for when it has none for anything else.
-fn may_take_the_last_places(kind: &SignalKind) -> bool {
-    match kind {
-        SignalKind::Message(_)
-        | SignalKind::Request { .. }
-        | SignalKind::CallOff(_)
-        | SignalKind::Ask(_)
-        | SignalKind::Check => false,
-        SignalKind::Unavailable
-        | SignalKind::Refuse
-        | SignalKind::Accept { .. }
-        | SignalKind::Establish { .. }
-        | SignalKind::Close(_)
-        | SignalKind::Away
-        | SignalKind::Answer(_) => true,
     }
 }
 
