@@ -231,10 +231,7 @@ impl Connection {
     }
 
     async fn close(mut self) {
-        if let Some(user) = self.registered.take() {
-            self.relay.router.unregister(&user, self.id);
-            self.turn_away(&user);
-        }
+        self.go_offline();
         let farewell = async {
             while !self.unsent.is_empty() || self.unflushed {
                 write(&mut self.writer, &mut self.unsent, &mut self.unflushed).await?;
@@ -243,6 +240,14 @@ impl Connection {
         };
         // A client that does not read what it is told is not waited for.
         let _ = timeout(self.relay.config.shutdown_timeout, farewell).await;
+    }
+
+    /// Takes the user offline, unless a newer session stands in the place of this one.
+    fn go_offline(&mut self) {
+        if let Some(user) = self.registered.take() {
+            self.relay.router.unregister(&user, self.id);
+            self.turn_away(&user);
+        }
     }
 
     /// Answers those who asked the user to talk at the moment when the session ended: it has not heard them, so they
@@ -255,6 +260,13 @@ impl Connection {
                 let _ = self.relay.router.send(&from, Signal { from: user.clone(), session, chat, kind });
             }
         }
+    }
+}
+
+impl Drop for Connection {
+    /// A task that panics, or is given up when the server stops, leaves nobody online who is not there.
+    fn drop(&mut self) {
+        self.go_offline();
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod config;
 mod connection;
 pub mod directory;
+mod fault;
 mod listener;
 pub mod mailbox;
 pub mod router;
@@ -11,4 +12,5 @@ pub mod session;
 pub mod setup;
 pub mod signal;
 
+pub use fault::log_panics_by_place;
 pub use listener::Server;

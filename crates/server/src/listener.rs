@@ -12,7 +12,10 @@ use std::{
 use protocol::ServerError;
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use crate::{
     config::Config,
@@ -79,7 +82,7 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) {
         let Self { listener, relay } = self;
         let connections = TaskTracker::new();
-        let watch = tokio::spawn(watch_directory(relay.clone()));
+        let watch = AbortOnDropHandle::new(tokio::spawn(keep_watching(relay.clone())));
         let places = Arc::new(Semaphore::new(relay.config.max_connections));
         tracing::info!("serving");
         loop {
@@ -111,7 +114,7 @@ impl Server {
             }
         }
         tracing::info!("stopping");
-        watch.abort();
+        drop(watch);
         relay.stop.cancel();
         connections.close();
         if timeout(relay.config.shutdown_timeout, connections.wait()).await.is_err() {
@@ -141,6 +144,15 @@ impl Relay {
     /// look-up and its registration looks again: the comparison may have missed it.
     pub(crate) fn sweeps(&self) -> u64 {
         self.sweeps.load(Ordering::SeqCst)
+    }
+}
+
+/// Has the directory watched. Where a fault of the program ends the watch, all sessions end with it, since nobody would
+/// notice removals, and a new watch begins.
+async fn keep_watching(relay: Arc<Relay>) {
+    while AbortOnDropHandle::new(tokio::spawn(watch_directory(relay.clone()))).await.is_err() {
+        relay.router.end_all(ServerError::Unavailable);
+        pause(relay.config.directory_poll).await;
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) async fn administer(command: Command) -> Result<(), Failure> {
             let mut config = Config::load(&setup::config_path(&dir))?;
             config.listen = listen.unwrap_or(config.listen);
             log(&config.log)?;
+            ::server::log_panics_by_place();
             process::take_all_descriptors();
             let stop = process::stop_by_signal()?;
             let server = open(&dir, config).await?;

@@ -141,6 +141,19 @@ fn all_crates_forbid_unsafe_and_take_the_workspaces_lints() {
     }
 }
 
+/// The server does not compile otherwise, either.
+#[test]
+fn a_panic_unwinds_in_every_profile() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let profiles = manifest["profile"].as_table().unwrap();
+    assert_eq!(profiles["release"]["panic"].as_str(), Some("unwind"));
+    for (name, profile) in profiles {
+        let panic = profile.get("panic").and_then(toml::Value::as_str).unwrap_or("unwind");
+        assert_eq!(panic, "unwind", "{name}");
+    }
+}
+
 #[test]
 fn provisional_cryptography_is_pinned_exactly() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
