@@ -1,4 +1,4 @@
-//! What an operator does and gets to see: setting up, registering, stopping, and the log.
+//! What an operator does and gets to see: setting up, registering, stopping.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,8 +12,7 @@ mod common;
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Write as _},
+    fs, io,
     net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     path::Path,
@@ -381,64 +380,6 @@ fn clients_of_a_server_that_dies_are_told() {
         assert_eq!(told.last().unwrap(), &json!({ "event": "reconnecting", "in_ms": 0 }));
         assert_eq!(told[told.len() - 2]["code"], "unreachable");
         assert!(told.iter().all(|told| told["event"] != "chat_closed"), "{told:?}");
-    }
-}
-
-#[test]
-fn the_log_names_nobody() {
-    let names = ["zebulon", "quixote", "wilhelmina"];
-    let world = World::new();
-    for name in names {
-        world.user(name);
-    }
-    let mut server = Server::run(&world.server_dir());
-    for name in names {
-        let profile = world.profile(name).join("profile.toml");
-        fs::write(profile, format!("name = \"{name}\"\nserver = \"{}\"\nca = \"ca.pem\"\n", server.dial)).unwrap();
-    }
-    world.profile_at("xanthippe", "xanthippe", &server.dial);
-    world.profile_at("impostor", "zebulon", &server.dial);
-
-    let [mut one, mut two, mut three] = names.map(|name| world.log_in(name));
-    one.lists();
-    one.types("--r xanthippe");
-    one.expect("user_not_found");
-    one.types("--r quixote");
-    two.expect("request");
-    two.types("--n");
-    one.expect("refused");
-    talk(&mut one, &mut two, "quixote");
-    one.says("rosebud");
-    assert_eq!(two.expect("message"), json!({ "event": "message", "from": "zebulon", "text": "rosebud", "n": 0 }));
-    three.types("--r quixote");
-    three.expect("user_not_found");
-    for folder in ["xanthippe", "impostor"] {
-        assert_eq!(world.client(folder).failed().0, "unknown_user");
-    }
-    // Replaced, removed, lost, and what is no client at all.
-    let again = world.log_in("quixote");
-    assert_eq!(two.failed().0, "replaced");
-    drop(again);
-    world.administer("remove", "zebulon", None);
-    assert_eq!(one.failed().0, "unknown_user");
-    let port: u16 = server.dial.rsplit_once(':').unwrap().1.parse().unwrap();
-    let mut garbage = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    // The server says what it thinks of that, and hangs up.
-    let _ = io::Read::read_to_end(&mut garbage, &mut Vec::new());
-    let log = server.stop(Signal::TERM);
-    assert_eq!(three.expect_error(), "unreachable");
-
-    assert!(log.contains("serving") && log.contains("stopping"), "{log}");
-    assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
-    for name in names.iter().chain(&["xanthippe", "impostor", "rosebud", "127.0.0.1", "::1", &port.to_string()]) {
-        assert!(!log.contains(name), "{name}: {log}");
-    }
-    for folder in names.iter().chain(&["xanthippe", "impostor"]) {
-        let line = fs::read_to_string(world.profile(folder).join("key.pub")).unwrap();
-        let key = line.split(' ').nth(1).unwrap();
-        // The part of the line that differs from key to key.
-        assert!(!log.contains(key.get(key.len() - 20..).unwrap()), "{log}");
     }
 }
 
