@@ -18,6 +18,13 @@ use crate::failure::Failure;
 /// go. Whatever takes longer is held up by a terminal that does not read, and may be so for ever.
 const LEAVING: Duration = Duration::from_secs(10);
 
+/// Rules out that this process, or one that somebody who got into it starts, gains rights by a program that gives some,
+/// as `sudo` does. To be called before there are threads: each has this for itself, and passes it on. Best effort.
+pub(crate) fn gain_nothing() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::set_no_new_privs(true);
+}
+
 /// Keeps memory with keys and messages in it from being written to disk by a crash, or read by another process of the
 /// same user. Best effort: a system that refuses is no reason not to chat.
 pub(crate) fn keep_memory_private() {
