@@ -1,5 +1,5 @@
-//! Both state machines in a simulated network, and the rules of the relay checked in all reachable states. Tests only:
-//! nothing depends on this.
+//! Both state machines in a simulated network, the rules of the relay checked in all reachable states, and a relay that
+//! means ill. Tests only: no program of the project is built with this.
 #![allow(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
@@ -8,6 +8,7 @@
 
 mod around;
 mod dice;
+pub mod hostile_relay;
 mod model;
 mod network;
 mod person;

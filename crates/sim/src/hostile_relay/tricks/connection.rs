@@ -1,0 +1,197 @@
+//! The connection, the line of a chat, and the end of both.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use bytes::Bytes;
+use protocol::{Close, CloseReason, List, Resume, ServerError, ToClient, ToServer, UserName};
+
+use super::{Act, Acts, Moment, Trick};
+use crate::hostile_relay::notes::{Link, Notes};
+
+/// How far ahead a lie about the counter is.
+const TOO_HIGH: u64 = 1000;
+/// How often a line flaps, and how long each state lasts.
+const FLAPS: u32 = 40;
+const FLAP: Duration = Duration::from_millis(25);
+
+/// Clients are told that the peer expects something else than it does.
+pub(super) struct WrongResume {
+    pub(super) high: bool,
+}
+
+impl Trick for WrongResume {
+    fn moment(&mut self, notes: &Notes, link: Link, moment: Moment, acts: &mut Acts) {
+        if moment == Moment::Chatting
+            && let Some(chat) = notes.chat(link)
+        {
+            // So that there is a line to be opened.
+            acts.say(link, &ToClient::PeerAway(chat));
+        }
+    }
+
+    fn down(&mut self, _: &Notes, link: Link, frame: Bytes, acts: &mut Acts) {
+        match ToClient::decode(&frame) {
+            Ok(ToClient::Resume(Resume { chat, expected })) => {
+                let expected = if self.high { expected + TOO_HIGH } else { 0 };
+                acts.say(link, &ToClient::Resume(Resume { chat, expected }));
+            }
+            _ => acts.down(link, frame),
+        }
+    }
+}
+
+/// The peer is away and back, again and again.
+pub(super) struct Flapping;
+
+impl Trick for Flapping {
+    fn moment(&mut self, notes: &Notes, link: Link, moment: Moment, acts: &mut Acts) {
+        let (Some(chat), Some(peer)) = (notes.chat(link), notes.peer(link)) else { return };
+        if moment == Moment::Chatting {
+            let expected = notes.expected(chat, peer);
+            let words = [ToClient::PeerAway(chat), ToClient::Resume(Resume { chat, expected })];
+            let frames: Vec<_> = words.iter().filter_map(|word| word.encode().ok()).collect();
+            for (word, number) in frames.iter().cycle().zip(0..2 * FLAPS) {
+                acts.later(FLAP * number, Act::Down(link, word.clone()));
+            }
+        }
+    }
+
+    fn up(&mut self, _: &Notes, link: Link, frame: Bytes, acts: &mut Acts) {
+        if !is_resume(&frame) {
+            acts.up(link, frame);
+        }
+    }
+}
+
+/// The peer is away, and stays so.
+pub(super) struct AwayForEver;
+
+impl Trick for AwayForEver {
+    fn moment(&mut self, notes: &Notes, link: Link, moment: Moment, acts: &mut Acts) {
+        if moment == Moment::Chatting
+            && let Some(chat) = notes.chat(link)
+        {
+            acts.say(link, &ToClient::PeerAway(chat));
+        }
+    }
+
+    fn up(&mut self, _: &Notes, link: Link, frame: Bytes, acts: &mut Acts) {
+        if !is_resume(&frame) {
+            acts.up(link, frame);
+        }
+    }
+
+    fn down(&mut self, _: &Notes, link: Link, frame: Bytes, acts: &mut Acts) {
+        if !is_resume(&frame) {
+            acts.down(link, frame);
+        }
+    }
+}
+
+fn is_resume(frame: &[u8]) -> bool {
+    frame.first() == Some(&(protocol::Code::Resume as u8))
+}
+
+/// The chat is said to be over.
+pub(super) struct Over(pub(super) CloseReason);
+
+impl Trick for Over {
+    fn moment(&mut self, notes: &Notes, link: Link, moment: Moment, acts: &mut Acts) {
+        if moment == Moment::Chatting
+            && let Some(chat) = notes.chat(link)
+        {
+            acts.say(link, &ToClient::ChatClosed(Close { chat, reason: self.0 }));
+            // So that its session is free as well, and the client can go on.
+            acts.say_up(link, &ToServer::ChatClosed(Close { chat, reason: CloseReason::Left }));
+        }
+    }
+}
+
+/// Everybody is put out.
+pub(super) struct PutOut(pub(super) ServerError);
+
+impl Trick for PutOut {
+    fn moment(&mut self, _: &Notes, link: Link, moment: Moment, acts: &mut Acts) {
+        if moment == Moment::LoggedIn {
+            acts.say(link, &ToClient::Error(self.0));
+            acts.0.push(Act::Cut(link));
+        }
+    }
+
+    fn down(&mut self, _: &Notes, link: Link, frame: Bytes, acts: &mut Acts) {
+        match ToClient::decode(&frame) {
+            Ok(ToClient::LoggedIn(_)) if self.0 == ServerError::UnknownUser => {
+                acts.say(link, &ToClient::Error(self.0));
+                acts.0.push(Act::Cut(link));
+            }
+            _ => acts.down(link, frame),
+        }
+    }
+}
+
+/// What becomes of a log-in.
+pub(super) enum LogIn {
+    OtherName,
+    Nothing,
+    Twice,
+}
+
+impl Trick for LogIn {
+    fn down(&mut self, _: &Notes, link: Link, frame: Bytes, acts: &mut Acts) {
+        if !matches!(ToClient::decode(&frame), Ok(ToClient::LoggedIn(_))) {
+            return acts.down(link, frame);
+        }
+        match self {
+            Self::OtherName => {
+                if let Ok(name) = "elsewhere.example".parse() {
+                    acts.say(link, &ToClient::LoggedIn(name));
+                }
+            }
+            Self::Nothing => {}
+            Self::Twice => {
+                acts.down(link, frame.clone());
+                acts.down(link, frame);
+            }
+        }
+    }
+}
+
+/// Frames come before the answer to the log-in.
+pub(super) struct Early;
+
+impl Trick for Early {
+    fn down(&mut self, _: &Notes, link: Link, frame: Bytes, acts: &mut Acts) {
+        if matches!(ToClient::decode(&frame), Ok(ToClient::LoggedIn(_))) {
+            acts.say(link, &ToClient::List(List { names: Vec::new(), more: false }));
+        }
+        acts.down(link, frame);
+    }
+}
+
+/// Nothing is said any more, or no ping answered.
+pub(super) struct Silent {
+    pub(super) pongs_alone: bool,
+}
+
+impl Trick for Silent {
+    fn down(&mut self, _: &Notes, link: Link, frame: Bytes, acts: &mut Acts) {
+        if self.pongs_alone && !matches!(ToClient::decode(&frame), Ok(ToClient::Pong)) {
+            acts.down(link, frame);
+        }
+    }
+}
+
+/// Each user's connection is cut.
+#[derive(Default)]
+pub(super) struct Cut(BTreeSet<UserName>);
+
+impl Trick for Cut {
+    fn moment(&mut self, notes: &Notes, link: Link, moment: Moment, acts: &mut Acts) {
+        if moment == Moment::LoggedIn
+            && let Some(user) = notes.user(link)
+            && self.0.insert(user.clone())
+        {
+            acts.0.push(Act::Cut(link));
+        }
+    }
+}
