@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use e2e::{Member, Opened, Rng};
+use e2e::{Culprit, Member, Opened, Rng};
 use protocol::{ChatHeader, ChatId, Content, Held, Message, Resume, Text, ToServer, limits::RENEW_AFTER_MESSAGES};
 
 use crate::stream::{AckedUnsent, Counted, Incoming, Outgoing, Place};
@@ -75,7 +75,7 @@ pub(crate) enum Arrived {
 /// Why a chat cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    #[error("a frame of the chat did not open as it has to ({0}), so it may have been tampered with on its way")]
+    #[error("{0}")]
     Seal(#[from] e2e::Error),
     #[error(
         "a part of what your peer sent is missing, also when it is sent again: the server leaves it out, or your peer's \
@@ -90,6 +90,17 @@ pub(crate) enum Fault {
     Frame(#[from] protocol::DecodeError),
     #[error("the chat has reached its last message; start another")]
     Exhausted,
+}
+
+impl Fault {
+    /// Whether it is the peer's doing, shown by the peer's signature. What else there is the server can have caused.
+    pub(crate) fn is_peers(&self) -> bool {
+        match self {
+            Self::Seal(error) => error.culprit() == Culprit::Peer,
+            Self::Acked | Self::OutOfTurn => true,
+            Self::Gap | Self::Frame(_) | Self::Exhausted => false,
+        }
+    }
 }
 
 impl Conversation {

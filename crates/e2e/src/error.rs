@@ -11,33 +11,38 @@ use openmls::{
 /// wiped its keys. No variant holds anything secret, nor anything that came from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// It is garbled, cut short, or its signature or seal does not hold: changed on its way, or not made by whom it
-    /// claims.
+    /// It is garbled, cut short, or its signature or seal does not hold: changed on its way, or made so.
     #[error(
-        "the {0} is not genuine: it was changed on its way, or somebody else made it; start a new chat, and if it happens again do not trust this server"
+        "the {0} is not genuine: the server changed it, or the other side's program made it so; start a new chat, and if it happens again ask the other side by another way"
     )]
     Forged(Part),
     /// It is genuine, but of somebody else than the server said.
-    #[error("the {0} is not from the person that the server named; do not trust this server with this chat")]
+    #[error(
+        "the {0} is not from the person that the server named: the server or the other side is not to be trusted; ask the other side by another way before you start a new chat"
+    )]
     WrongMember(Part),
     /// It is for another chat than the one it came with.
-    #[error("the {0} is for another chat; the server mixed up two chats, start a new one")]
+    #[error("the {0} is for another chat: the server or the other side's program mixed up two; start a new chat")]
     WrongChat(Part),
     /// The frame's header is not the one that the sender sealed.
     #[error(
-        "the head of a message was changed on its way; start a new chat, and if it happens again do not trust this server"
+        "the head of a message is not the one that was sealed: the server changed it, or the other side's program made it so; start a new chat, and if it happens again ask the other side by another way"
     )]
     Header,
     /// One's own frame came back.
     #[error(
-        "the server sent one of your own messages back to you; start a new chat, and if it happens again do not trust this server"
+        "one of your own messages came back: the server or the other side's program sent it; start a new chat, and if it happens again ask the other side by another way"
     )]
     Reflected,
     /// A frame came that had been opened before.
-    #[error("a message came a second time; start a new chat, and if it happens again do not trust this server")]
+    #[error(
+        "a message came a second time: the server or the other side's program sent it again; start a new chat, and if it happens again ask the other side by another way"
+    )]
     Replayed,
     /// A frame is sealed under keys that are not there yet, or no more: frames before it are missing, or it is old.
-    #[error("a message came too early or too late to be opened; start a new chat")]
+    #[error(
+        "a message came too early or too late to be opened: the server or the other side's program is out of step; start a new chat"
+    )]
     OutOfReach,
     /// The other client holds the right key, and did what a client never does.
     #[error("the other side's program broke the rules: {0}; ask them to bring theirs up to date, and start again")]
@@ -99,8 +104,8 @@ pub enum Breach {
 /// Who an [`Error`] points at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Culprit {
-    /// The server, or whoever else has the frames in hand on their way. A peer could act so, too.
-    Server,
+    /// The server, which has the frames in hand on their way, or the other client: nothing shows which.
+    Either,
     /// The other client, proved by its signature.
     Peer,
     /// This client.
@@ -117,7 +122,7 @@ impl Error {
             | Self::Header
             | Self::Reflected
             | Self::Replayed
-            | Self::OutOfReach => Culprit::Server,
+            | Self::OutOfReach => Culprit::Either,
             Self::Breach(_) => Culprit::Peer,
             Self::SameKey | Self::Misuse | Self::Local(_) | Self::Over => Culprit::Own,
         }

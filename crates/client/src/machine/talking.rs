@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use e2e::{Chat, Member, Own};
 use identity::{Pin, Trust, safety_number};
-use protocol::{ChatId, Close, CloseReason, Message, ToServer};
+use protocol::{ChatId, Close, CloseReason, Message, ToServer, UserName};
 
 use super::{
     Attempts, BEHIND, Client, Leaving, Output, Phase, RECEIPT, RENEWAL, State, Step, Timer, error, error_about, send,
@@ -48,7 +48,7 @@ impl Client {
             let reason = CloseReason::Failed;
             send(out, &ToServer::ChatClosed(Close { chat, reason }));
             self.timers.stop(Timer::SetUp);
-            error(out, ErrorCode::Protocol, format!("no chat with {}: {fault}", peer.user));
+            blame(out, &peer.user, &fault, format!("no chat with {}: {fault}", peer.user));
             let closed = Event::ChatClosed { peer: peer.user.to_string(), reason: Ending::Error, undelivered: 0 };
             out.push(Output::Event(closed));
         }
@@ -246,7 +246,9 @@ impl Client {
 
     /// The chat cannot go on.
     pub(super) fn fault(&mut self, fault: &Fault, out: &mut Vec<Output>) {
-        error(out, ErrorCode::Protocol, format!("the chat was ended: {fault}"));
+        if let Some(peer) = self.state.peer() {
+            blame(out, peer, fault, format!("the chat was ended: {fault}"));
+        }
         self.end_chat(Ending::Error, Some(CloseReason::Failed), out);
     }
 
@@ -304,6 +306,15 @@ impl Client {
             _ if !self.lists_asked.is_empty() => {}
             _ => self.go(now, out),
         }
+    }
+}
+
+/// Tells of a fault, and of the peer by name where it is the peer's doing.
+fn blame(out: &mut Vec<Output>, peer: &UserName, fault: &Fault, message: String) {
+    if fault.is_peers() {
+        error_about(out, peer, Failure::new(ErrorCode::Protocol, message));
+    } else {
+        error(out, ErrorCode::Protocol, message);
     }
 }
 

@@ -35,17 +35,17 @@ fn every_error_says_what_happened_and_what_to_do() {
         Breach::Content,
     ];
     let mut errors = vec![
-        (Error::Header, Culprit::Server),
-        (Error::Reflected, Culprit::Server),
-        (Error::Replayed, Culprit::Server),
-        (Error::OutOfReach, Culprit::Server),
+        (Error::Header, Culprit::Either),
+        (Error::Reflected, Culprit::Either),
+        (Error::Replayed, Culprit::Either),
+        (Error::OutOfReach, Culprit::Either),
         (Error::SameKey, Culprit::Own),
         (Error::Misuse, Culprit::Own),
         (Error::Local("sealing a message"), Culprit::Own),
         (Error::Over, Culprit::Own),
     ];
     for part in parts {
-        errors.extend([Error::Forged, Error::WrongMember, Error::WrongChat].map(|e| (e(part), Culprit::Server)));
+        errors.extend([Error::Forged, Error::WrongMember, Error::WrongChat].map(|e| (e(part), Culprit::Either)));
     }
     errors.extend(breaches.map(|breach| (Error::Breach(breach), Culprit::Peer)));
     let mut texts = Vec::new();

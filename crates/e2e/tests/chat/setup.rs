@@ -91,7 +91,7 @@ fn a_package_of_somebody_else_is_refused() {
         let result = Chat::create(&alice(), CHAT, stranger.member(), &package, &mut rng(2));
         assert_eq!(result.map(drop), Err(Error::WrongMember(Part::KeyPackage)), "{stranger:?}");
     }
-    assert_eq!(Error::WrongMember(Part::KeyPackage).culprit(), Culprit::Server);
+    assert_eq!(Error::WrongMember(Part::KeyPackage).culprit(), Culprit::Either);
 }
 
 #[test]

@@ -25,6 +25,8 @@ use crate::{
 pub(crate) struct Holder {
     pub(crate) name: UserName,
     pub(crate) key: PublicKey,
+    /// Its private half, to sign with what a client signs.
+    pub(crate) secret: Arc<UserKey>,
     /// Trusts the world's authority, and proves to hold the key.
     pub(crate) tls: Arc<ClientConfig>,
     port: u16,
@@ -33,10 +35,10 @@ pub(crate) struct Holder {
 impl Holder {
     /// Whose key the server does not have.
     pub(crate) fn stranger(world: &World, name: &str) -> Self {
-        let key = UserKey::generate(&mut UnwrapErr(SysRng));
+        let secret = Arc::new(UserKey::generate(&mut UnwrapErr(SysRng)));
         let authority = fs::read(setup::ca_path(&world.server_dir())).unwrap();
-        let tls = client_config(&key, Roots::Pem(authority)).unwrap();
-        Self { name: name.parse().unwrap(), key: key.public(), tls, port: port_of(world) }
+        let tls = client_config(&secret, Roots::Pem(authority)).unwrap();
+        Self { name: name.parse().unwrap(), key: secret.public(), secret, tls, port: port_of(world) }
     }
 
     /// Whose key is registered under this name.
