@@ -174,6 +174,42 @@ fn words_about_another_request_change_nothing() {
     tell(&mut relay, &[("alice", "hello", &["bob: message alice hello"])]);
 }
 
+/// The one that was shown was refused, unseen by the user who was to answer it.
+#[test]
+fn a_request_that_comes_again_is_not_refused() {
+    let mut relay = logged_in(&["alice", "bob"]);
+    relay.types(0, "--r bob");
+    for way in [Way::Server(0), Way::Session(1)] {
+        assert!(relay.take_on(way));
+    }
+    let request = relay.next_frame(1).unwrap().clone();
+    let again = |relay: &mut Relay, user: usize| {
+        let before = relay.users[user].outputs.len();
+        relay.input(user, Input::Frame(request.clone()));
+        assert_eq!(relay.users[user].outputs[before..], []);
+    };
+    relay.settle();
+    again(&mut relay, 1);
+    relay.types(1, "--y");
+    again(&mut relay, 1);
+    relay.settle();
+    again(&mut relay, 1);
+    tell(
+        &mut relay,
+        &[(
+            "alice",
+            "hello",
+            &[
+                "alice: calling bob",
+                "alice: chat_started bob new",
+                "bob: chat_started alice new",
+                "bob: message alice hello",
+                "bob: request alice",
+            ],
+        )],
+    );
+}
+
 #[test]
 fn a_request_without_an_answer_ends_for_both() {
     let mut relay = logged_in(&["alice", "bob"]);

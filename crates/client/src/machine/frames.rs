@@ -87,6 +87,10 @@ impl Client {
     }
 
     fn requested(&mut self, Request { peer, chat }: Request, now: Instant, out: &mut Vec<Output>) {
+        if self.state.chat() == Some(chat) {
+            // Said again, or one's own sent back: a refusal would be of the very chat that there is.
+            return;
+        }
         if peer == self.user {
             // No honest server lets a user call himself.
             return send(out, &ToServer::Refuse(chat));

@@ -198,7 +198,7 @@ pub enum Attack {
     EarlyFrames,
     /// Answers no ping.
     NoPong,
-    /// Sends nothing at all any more.
+    /// Says nothing at all any more, on each user's first connection.
     Silent,
     /// Cuts each user's connection, once.
     Cut,

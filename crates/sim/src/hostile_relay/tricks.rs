@@ -114,7 +114,7 @@ pub(crate) trait Trick: Send {
 
 /// The trick behind an attack.
 pub(crate) fn trick(attack: Attack, server: &ServerName) -> Box<dyn Trick> {
-    use connection::{AwayForEver, Cut, Early, Flapping, LogIn, Over, PutOut, Silent, WrongResume};
+    use connection::{AwayForEver, Cut, Early, Flapping, LogIn, NoPong, Over, PutOut, Silent, WrongResume};
     use held_back::{
         Delay, Drop, DropAll, DropOne, HoldLast, Reorder, Replay, ReplayAfterReturn, ReplayOldChat, Splice,
     };
@@ -220,8 +220,8 @@ pub(crate) fn trick(attack: Attack, server: &ServerName) -> Box<dyn Trick> {
         Attack::NoLogIn => Box::new(LogIn::Nothing),
         Attack::LogInTwice => Box::new(LogIn::Twice),
         Attack::EarlyFrames => Box::new(Early),
-        Attack::NoPong => Box::new(Silent { pongs_alone: true }),
-        Attack::Silent => Box::new(Silent { pongs_alone: false }),
+        Attack::NoPong => Box::new(NoPong),
+        Attack::Silent => Box::new(Silent::default()),
         Attack::Cut => Box::new(Cut::default()),
         Attack::EveryCode => Box::new(EveryCode::new(server)),
         Attack::EveryCodeInChat => Box::new(EveryCodeInChat::new(server)),

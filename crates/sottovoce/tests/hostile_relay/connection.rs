@@ -229,7 +229,10 @@ fn falls_silent(attack: Attack) -> (Stage, Client, Client) {
     stage.attack(attack);
     for client in [&mut alice, &mut bob] {
         let told = until(client, "reconnecting");
-        assert_eq!(told, ["server_silent", "error unreachable", "reconnecting"]);
+        // What the other does about it may be told in between.
+        let own: Vec<_> = told.iter().filter(|told| !told.starts_with("peer_") && *told != "server_heard").collect();
+        assert_eq!(own[0], "server_silent");
+        assert_eq!(own[own.len() - 2..], ["error unreachable", "reconnecting"]);
     }
     (stage, alice, bob)
 }

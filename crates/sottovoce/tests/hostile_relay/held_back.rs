@@ -4,7 +4,7 @@ use sim::hostile_relay::Attack;
 
 use crate::{
     common::talk,
-    stage::{Stage, all_told, chat_fails, count_up, messages, shown, tells_nothing, until, until_told},
+    stage::{Stage, chat_fails, count_up, messages, shown, tells_nothing, until, until_told},
 };
 
 /// What is said arrives, in order and once, whatever else is told of; then the chat goes on.
@@ -141,18 +141,21 @@ fn ones_own_frames_sent_back_end_the_chat() {
 }
 
 #[test]
-fn frames_from_before_a_cut_are_not_shown_again() {
+fn what_was_sent_before_a_cut_is_not_shown_again_and_a_receipt_of_then_ends_the_chat() {
     let stage = Stage::of(["alice", "bob"]);
     let [mut alice, mut bob] = stage.talking();
     count_up(&mut alice, 3);
     until_told(&mut bob, "message 2");
     until_told(&mut alice, "delivered 3");
     stage.cut_and(Attack::ReplayAfterReturn);
-    let told = until(&mut bob, "reconnected");
+    // Of what she sent, all was counted.
+    let told = until(&mut bob, "chat_closed");
     assert_eq!(shown(&told), [""; 0], "{told:?}");
-    alice.expect("reconnected");
-    assert_eq!(shown(&all_told(&mut bob)), [""; 0]);
-    stage.goes_on(alice, bob);
+    // Of what he sent, there are receipts with the counter that is still the next.
+    let told = until(&mut alice, "chat_closed");
+    assert_eq!(shown(&told), [""; 0], "{told:?}");
+    assert_eq!(told[told.len() - 2..], ["error protocol", "chat_closed error"]);
+    stage.all_is_well(alice, bob);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The connection, the line of a chat, and the end of both.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use protocol::{Close, CloseReason, List, Resume, ServerError, ToClient, ToServer, UserName};
@@ -168,14 +171,32 @@ impl Trick for Early {
     }
 }
 
-/// Nothing is said any more, or no ping answered.
-pub(super) struct Silent {
-    pub(super) pongs_alone: bool,
+/// No ping is answered.
+pub(super) struct NoPong;
+
+impl Trick for NoPong {
+    fn down(&mut self, _: &Notes, link: Link, frame: Bytes, acts: &mut Acts) {
+        if !matches!(ToClient::decode(&frame), Ok(ToClient::Pong)) {
+            acts.down(link, frame);
+        }
+    }
 }
 
+/// Nothing is said any more on each user's first connection.
+#[derive(Default)]
+pub(super) struct Silent(BTreeMap<UserName, Link>);
+
 impl Trick for Silent {
+    fn moment(&mut self, notes: &Notes, link: Link, moment: Moment, _: &mut Acts) {
+        if moment == Moment::LoggedIn
+            && let Some(user) = notes.user(link)
+        {
+            self.0.entry(user.clone()).or_insert(link);
+        }
+    }
+
     fn down(&mut self, _: &Notes, link: Link, frame: Bytes, acts: &mut Acts) {
-        if self.pongs_alone && !matches!(ToClient::decode(&frame), Ok(ToClient::Pong)) {
+        if !self.0.values().any(|silent| *silent == link) {
             acts.down(link, frame);
         }
     }
