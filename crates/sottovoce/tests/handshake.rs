@@ -9,7 +9,9 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    reason = "a test may panic"
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test may panic, and say what it left out"
 )]
 
 mod bent;
@@ -19,6 +21,8 @@ mod raw;
 
 #[path = "handshake/after.rs"]
 mod after;
+#[path = "handshake/impostors.rs"]
+mod impostors;
 #[path = "handshake/offers.rs"]
 mod offers;
 #[path = "handshake/proofs.rs"]

@@ -63,10 +63,18 @@ fn openssl_gets_in_with_nothing_weaker() {
     };
     // The alerts of RFC 8446 section 6.2 by their numbers, since their names differ from version to version.
     for (arguments, alert) in [
-        (&["-tls1_2"][..], "alert number 70"),
+        // Before 1.2 a hello has no list of signatures, which is missed before the version is.
+        (&["-tls1", "-cipher", "ALL:@SECLEVEL=0"][..], "alert number 40"),
+        (&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], "alert number 40"),
+        (&["-tls1_2"], "alert number 70"),
+        (&["-tls1_2", "-cipher", "ALL:@SECLEVEL=0"], "alert number 70"),
         (&["-tls1_3", "-groups", "X25519"], "alert number 40"),
         (&["-tls1_3", "-groups", "P-256"], "alert number 40"),
         (&["-tls1_3", "-groups", "P-521:P-384:X448"], "alert number 40"),
+        (&["-tls1_3", "-groups", "ffdhe2048:ffdhe8192"], "alert number 40"),
+        (&["-tls1_3", "-groups", "X25519", "-ciphersuites", "TLS_AES_128_GCM_SHA256"], "alert number 40"),
+        // Whichever it offers, 1.3 is what has to be agreed on.
+        (&["-groups", "X25519"], "alert number 40"),
     ] {
         let output = attempt(arguments);
         let told = String::from_utf8_lossy(&output.stderr);

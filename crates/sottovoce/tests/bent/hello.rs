@@ -183,18 +183,27 @@ impl ServerHello {
 
 /// What a client's hello holds that a server answers to: the session's id, and the share of the hybrid.
 pub(crate) fn read_client_hello(message: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let (session, extensions) = session_and_extensions(message);
+    let (_, shares) = extensions.into_iter().find(|extension| extension.0 == KEY_SHARE).expect("a key share");
+    let mut shares = &shares[2..];
+    assert_eq!(take16(&mut shares), HYBRID);
+    let length = take16(&mut shares);
+    (session, take(&mut shares, usize::from(length)).to_vec())
+}
+
+/// Whether a client's hello has an extension.
+pub(crate) fn offers(message: &[u8], number: u16) -> bool {
+    session_and_extensions(message).1.iter().any(|extension| extension.0 == number)
+}
+
+fn session_and_extensions(message: &[u8]) -> (Vec<u8>, Vec<Extension>) {
     assert_eq!(message[0], CLIENT_HELLO, "{message:02x?}");
     let mut rest = &message[4 + 2 + 32..];
     let session = take_vector8(&mut rest);
     let suites = take16(&mut rest);
     take(&mut rest, usize::from(suites));
     take_vector8(&mut rest);
-    let extensions = take_extensions(&mut rest);
-    let (_, shares) = extensions.into_iter().find(|extension| extension.0 == KEY_SHARE).expect("a key share");
-    let mut shares = &shares[2..];
-    assert_eq!(take16(&mut shares), HYBRID);
-    let length = take16(&mut shares);
-    (session, take(&mut shares, usize::from(length)).to_vec())
+    (session, take_extensions(&mut rest))
 }
 
 pub(crate) fn encode(extensions: &[Extension]) -> Vec<u8> {
