@@ -10,6 +10,7 @@ use std::{
 use ::server::{Server, config::Config, directory::Directory, setup};
 use identity::{parse_public_line, public_line};
 use protocol::PublicKey;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
     arguments::{Server as Command, User},
@@ -106,9 +107,11 @@ fn read_key(path: &Path) -> Result<PublicKey, Failure> {
 
 /// Logs to standard error, as finely as `filter` says.
 fn log(filter: &str) -> Result<(), Failure> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+    let targets: Targets = filter
+        .parse()
         .map_err(|error| Failure::new(format_args!("server.toml: log = {filter:?} is no filter: {error}")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(lines).with(targets).init();
     Ok(())
 }
 
