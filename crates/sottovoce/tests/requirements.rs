@@ -59,6 +59,31 @@ fn every_row_names_tests_that_exist_or_says_not_yet() {
 }
 
 #[test]
+fn every_row_of_the_attack_tables_names_tests_that_exist() {
+    let attacks = attacks();
+    for Attack { attacker, attack, seen, shown_by } in &attacks {
+        assert!(!seen.is_empty(), "{attacker}: {attack:?} does not say what is seen");
+        let tests = code_spans(shown_by);
+        assert!(!tests.is_empty(), "{attacker}: {attack:?} is shown by nothing");
+        for test in tests {
+            let (file, name) = test.split_once("::").unwrap_or_else(|| panic!("{attack:?}: {test} is no FILE::TEST"));
+            let path = find(file).unwrap_or_else(|| panic!("{attack:?}: there is no {file}"));
+            assert!(has_test(&read(&path), name), "{attack:?}: {file} has no test {name}");
+        }
+    }
+    assert!(attacks.len() > 90, "the table is not found: {} rows", attacks.len());
+}
+
+#[test]
+fn every_attack_of_the_hostile_relay_has_a_row_and_every_row_an_attack() {
+    let attacks = attacks();
+    let rows = attacks.iter().filter(|attack| attack.attacker == "A hostile relay");
+    let named: BTreeSet<_> = rows.flat_map(|row| code_spans(&row.attack)).collect();
+    let there: BTreeSet<_> = sim::hostile_relay::Attack::all().iter().map(|attack| attack.name()).collect();
+    assert_eq!(named, there);
+}
+
+#[test]
 fn a_test_is_a_function_that_is_marked_as_one() {
     let source = "#[test]\n#[ignore]\n/// What it shows.\nfn is_one() {\n}\n\nfn is_none() {}\n\n    #[tokio::test(flavor = \"multi_thread\")]\n    async fn waits_for_things() {}\n";
     assert!(has_test(source, "is_one"));
@@ -126,6 +151,33 @@ fn rows() -> Vec<Row> {
             let [id, requirement, built_in, shown_by] =
                 cells.try_into().unwrap_or_else(|_| panic!("{id} has not four cells"));
             Row { id, requirement, built_in, shown_by }
+        })
+        .collect()
+}
+
+/// A row of the attack tables in `SECURITY.md`.
+struct Attack {
+    /// The heading above the table.
+    attacker: String,
+    attack: String,
+    seen: String,
+    shown_by: String,
+}
+
+fn attacks() -> Vec<Attack> {
+    let text = read(&root().join("SECURITY.md"));
+    let section = text.split("\n## ").find(|section| section.starts_with("Attacks and what comes of them")).unwrap();
+    let tables = section.split("\n### ").skip(1);
+    tables
+        .flat_map(|table| {
+            let attacker = table.lines().next().unwrap();
+            let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+            rows.filter(|row| *row != "attack | what people see | shown by").map(move |row| {
+                let cells: Vec<_> = row.split(" | ").map(|cell| cell.trim().to_owned()).collect();
+                let [attack, seen, shown_by] =
+                    cells.try_into().unwrap_or_else(|cells| panic!("{attacker}: not three cells: {cells:?}"));
+                Attack { attacker: attacker.to_owned(), attack, seen, shown_by }
+            })
         })
         .collect()
 }

@@ -15,7 +15,8 @@ use std::{
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
-/// Every crate of the workspace, with those of the workspace that it may depend on, however far.
+/// Every crate of the workspace, with those of the workspace that it may depend on, however far. What its tests alone
+/// use is not looked at: those of the program use `sim`, and the program is not built with it.
 const MAY_REACH: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("identity", &["protocol"]),

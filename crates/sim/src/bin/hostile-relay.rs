@@ -29,34 +29,46 @@ struct Arguments {
     list: bool,
 }
 
-fn main() -> std::io::Result<ExitCode> {
-    let arguments = Arguments::parse();
-    let mut stdout = std::io::stdout();
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "hostile-relay: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     if arguments.list {
         for attack in Attack::all() {
-            writeln!(stdout, "{:24} {}", attack.name(), attack.sentence())?;
+            say(format_args!("{:24} {}", attack.name(), attack.sentence()));
         }
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
-    let dir = arguments.dir.unwrap_or_default();
-    let relay = match HostileRelay::start(&dir, arguments.listen, &arguments.attack) {
-        Ok((relay, told)) => {
-            std::thread::spawn(move || told.iter().try_for_each(|line| writeln!(std::io::stdout(), "{line}")));
-            relay
-        }
-        Err(error) => {
-            writeln!(std::io::stderr(), "hostile-relay: {error}")?;
-            return Ok(ExitCode::FAILURE);
-        }
-    };
-    writeln!(stdout, "listening on {}", relay.address())?;
+    let (relay, told) = HostileRelay::start(&arguments.dir.unwrap_or_default(), arguments.listen, &arguments.attack)?;
+    say(format_args!("listening on {}", relay.address()));
+    std::thread::spawn(move || told.iter().for_each(|line| say(format_args!("{line}"))));
     for line in std::io::stdin().lock().lines() {
         match attacks(&line?) {
-            Ok(attacks) => relay.attack(&attacks),
-            Err(name) => writeln!(stdout, "there is no attack {name:?}; --list shows all")?,
+            Ok(attacks) => {
+                relay.attack(&attacks);
+                let names: Vec<_> = attacks.iter().map(|attack| attack.name()).collect();
+                let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+                say(format_args!("from now on: {names}"));
+            }
+            Err(name) => say(format_args!("there is no attack {name:?}; --list shows all")),
         }
     }
-    Ok(ExitCode::SUCCESS)
+    // Nobody chooses any more. It goes on until it is killed.
+    loop {
+        std::thread::park();
+    }
+}
+
+fn say(line: std::fmt::Arguments<'_>) {
+    // Whoever has stopped reading has read enough.
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// The attacks of a line, or the name that is none.

@@ -3,6 +3,9 @@ use clap::ValueEnum;
 /// What a hostile relay does. `SECURITY.md` has a row for each, with what the users see of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Attack {
+    /// Does nothing, and prints all that it sees.
+    Watch,
+
     // Sealed frames held back, and put elsewhere.
     /// Leaves out the frames of every third counter when they first pass.
     Drop,

@@ -9,6 +9,7 @@ mod requests;
 mod sealed;
 mod set_up;
 mod sizes;
+mod watch;
 
 use std::time::Duration;
 
@@ -125,11 +126,13 @@ pub(crate) fn trick(attack: Attack, server: &ServerName) -> Box<dyn Trick> {
     use sealed::Change;
     use set_up::{Anew, Exchange, Redirect, Rename, Wrong};
     use sizes::{EveryCode, EveryCodeInChat, Largest, NoFrame, WrongLength};
+    use watch::Watch;
 
     let exchange = |wrong| -> Box<dyn Trick> { Box::new(Exchange::new(wrong, server)) };
     let list = |lie| -> Box<dyn Trick> { Box::new(Lists::new(lie)) };
     let calls = |answer| -> Box<dyn Trick> { Box::new(Calls::new(answer, server)) };
     match attack {
+        Attack::Watch => Box::new(Watch),
         Attack::Drop => Box::new(Drop::default()),
         Attack::DropOne => Box::new(DropOne::default()),
         Attack::DropAll => Box::new(DropAll),

@@ -20,3 +20,4 @@ mod sealed;
 mod set_up;
 mod sizes;
 mod stage;
+mod watched;

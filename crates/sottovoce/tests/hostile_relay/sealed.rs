@@ -116,6 +116,7 @@ fn delivered_cannot_be_faked() {
     let [mut alice, mut bob] = stage.in_a_chat();
     stage.attack(Attack::RaiseAck);
     alice.says("is it there?");
+    tells_nothing(&mut alice);
     tells_nothing(&mut bob);
     bob.says("hello");
     assert_eq!(until(&mut alice, "chat_closed"), ["error protocol", "chat_closed error undelivered 1"]);
