@@ -41,6 +41,7 @@ fn commits(
     });
 }
 
+const OUT_OF_STEP: Blames = Blames::Either("a second time, too late or too early");
 const CHANGED_THE_GROUP: Blames = Blames::Peer("it tried to change the chat's group");
 const CHANGED_ITSELF: Blames = Blames::Peer("it changed its name or key");
 
@@ -249,7 +250,7 @@ fn two_renewals_that_meet_end_the_chat() {
     }
     assert_eq!(scene.victor.expect("renewed")["epoch"], 2);
     rogue.renews();
-    is_over(&mut scene.victor, Blames::Either("too early or too late"));
+    is_over(&mut scene.victor, OUT_OF_STEP);
     scene.victor_is_free();
 }
 
