@@ -240,6 +240,28 @@ fn a_second_renewal_in_a_row_ends_the_chat() {
     scene.victor_is_free();
 }
 
+/// A renewal to the keys that it had before would heal nothing.
+#[test]
+fn a_renewal_that_changes_no_key_ends_the_chat() {
+    let mut scene = Scene::new();
+    let mut rogue = scene.mallory.accepts(&mut scene.victor);
+    rogue.provider.starts_over();
+    rogue.renews();
+    assert_eq!(scene.victor.expect("renewed")["epoch"], 2);
+    for n in 0..50 {
+        rogue.tells(&format!("text {n}"));
+    }
+    assert_eq!(scene.victor.expect("renewed")["epoch"], 3);
+    while rogue.group.epoch().as_u64() < 3 {
+        let message = rogue.gets();
+        rogue.opens(&message);
+    }
+    rogue.provider.starts_over();
+    rogue.does(stock::renewal);
+    is_over(&mut scene.victor, Blames::Peer("its renewal does not work out"));
+    scene.victor_is_free();
+}
+
 /// Fifty texts make victor renew; mallory commits without having taken that in.
 #[test]
 fn two_renewals_that_meet_end_the_chat() {
