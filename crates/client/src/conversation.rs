@@ -12,6 +12,10 @@ use crate::stream::{AckedUnsent, Counted, Incoming, Outgoing, Place};
 /// mistake comes when it is sent again.
 const MAX_RESYNCS: u32 = 3;
 
+/// Receipts that may come and confirm nothing new, besides one for each opening of the line. An honest client has no
+/// cause for any but the first, which shows that it is there; each costs the reader something, and the user sees none.
+const MAX_IDLE_RECEIPTS: u32 = 16;
+
 /// A chat between this client and one peer.
 pub(crate) struct Conversation {
     pub(crate) peer: Member,
@@ -23,6 +27,8 @@ pub(crate) struct Conversation {
     line: Line,
     /// Times that the line was broken because something was missing, since something came.
     resyncs: u32,
+    /// Receipts that may yet come and confirm nothing.
+    idle_receipts: u32,
     /// Whether the goodbye is among the frames that are sent. Nothing counted comes after it.
     said_goodbye: bool,
     /// Whether the next renewal is this side's: whoever did not commit last commits next, so two commits never meet.
@@ -84,6 +90,11 @@ pub(crate) enum Fault {
     Gap,
     #[error("your peer's client confirmed what was never sent")]
     Acked,
+    #[error(
+        "again and again came a confirmation of nothing: the server has your peer's client send them, or that client is \
+             at fault"
+    )]
+    Idle,
     #[error("your peer's client renewed the keys when it was not its turn")]
     OutOfTurn,
     #[error("a frame of the chat does not fit the protocol ({0})")]
@@ -98,7 +109,7 @@ impl Fault {
         match self {
             Self::Seal(error) => error.culprit() == Culprit::Peer,
             Self::Acked | Self::OutOfTurn => true,
-            Self::Gap | Self::Frame(_) | Self::Exhausted => false,
+            Self::Gap | Self::Idle | Self::Frame(_) | Self::Exhausted => false,
         }
     }
 }
@@ -115,6 +126,7 @@ impl Conversation {
             waiting: VecDeque::new(),
             line: Line::Open,
             resyncs: 0,
+            idle_receipts: MAX_IDLE_RECEIPTS,
             said_goodbye: false,
             // Creating the group was the caller's commit.
             turn: !caller,
@@ -154,6 +166,7 @@ impl Conversation {
     /// Frames pass again. Gives those that are to be sent again to a peer that expects `expected`.
     pub(crate) fn opens(&mut self, expected: u64) -> impl Iterator<Item = &Bytes> {
         self.line = Line::Open;
+        self.idle_receipts = self.idle_receipts.saturating_add(1);
         self.outgoing.again_from(expected)
     }
 
@@ -277,7 +290,11 @@ impl Conversation {
                 Arrived::Renewed
             }
         };
+        let before = self.outgoing.unacked_from();
         let delivered = self.outgoing.acked(header.ack).map_err(|AckedUnsent| Fault::Acked)?;
+        if matches!(content, Arrived::Nothing) && self.outgoing.unacked_from() == before {
+            self.idle_receipts = self.idle_receipts.checked_sub(1).ok_or(Fault::Idle)?;
+        }
         Ok(Came::Next(Arrival { content, delivered }))
     }
 

@@ -81,7 +81,8 @@ impl Outgoing {
         self.in_flight.iter().skip(skipped).map(|(_, frame)| frame)
     }
 
-    fn unacked_from(&self) -> u64 {
+    /// The counter of the first frame that is not confirmed, or of the next.
+    pub(crate) fn unacked_from(&self) -> u64 {
         self.next.saturating_sub(u64::try_from(self.in_flight.len()).unwrap_or(u64::MAX))
     }
 }

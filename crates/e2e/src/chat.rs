@@ -93,8 +93,8 @@ impl Chat {
     ///
     /// Checked: the seal and the peer's signature, that the header is byte for byte the sealed one and this chat's,
     /// and that a renewal changes nothing but its sender's keys. Counters are the caller's to keep: frames must come
-    /// in the order of their counters, receipts aside, and a receipt whose counter is below the expected one is to be
-    /// dropped unopened, for its keys may be gone.
+    /// in the order in which they were sealed, some receipts left out perhaps; one whose counter is below the expected one
+    /// is to be dropped unopened, for its keys are gone.
     ///
     /// # Errors
     /// [`Error::culprit`] tells whose doing it is; whichever, the chat is over.

@@ -34,14 +34,10 @@ pub enum Error {
         "one of your own messages came back: the server or the other side's program sent it; start a new chat, and if it happens again ask the other side by another way"
     )]
     Reflected,
-    /// A frame came that had been opened before.
+    /// A frame is sealed under keys that are gone, since it was opened before, or a later one was, or that are not there
+    /// yet, since frames before it are missing.
     #[error(
-        "a message came a second time: the server or the other side's program sent it again; start a new chat, and if it happens again ask the other side by another way"
-    )]
-    Replayed,
-    /// A frame is sealed under keys that are not there yet, or no more: frames before it are missing, or it is old.
-    #[error(
-        "a message came too early or too late to be opened: the server or the other side's program is out of step; start a new chat"
+        "a message came a second time, too late or too early: the server or the other side's program is out of step; start a new chat, and if it happens again ask the other side by another way"
     )]
     OutOfReach,
     /// The other client holds the right key, and did what a client never does.
@@ -121,7 +117,6 @@ impl Error {
             | Self::WrongChat(_)
             | Self::Header
             | Self::Reflected
-            | Self::Replayed
             | Self::OutOfReach => Culprit::Either,
             Self::Breach(_) => Culprit::Peer,
             Self::SameKey | Self::Misuse | Self::Local(_) | Self::Over => Culprit::Own,
@@ -144,12 +139,9 @@ impl<S> From<ProcessMessageError<S>> for Error {
                 | ValidationError::NoPastEpochData
                 | ValidationError::UnableToDecrypt(MessageDecryptionError::SecretTreeError(
                     SecretTreeError::TooDistantInThePast
-                    | SecretTreeError::TooDistantInTheFuture
-                    | SecretTreeError::IndexOutOfBounds,
+                    | SecretTreeError::SecretReuseError
+                    | SecretTreeError::TooDistantInTheFuture,
                 )) => Self::OutOfReach,
-                ValidationError::UnableToDecrypt(MessageDecryptionError::SecretTreeError(
-                    SecretTreeError::SecretReuseError,
-                )) => Self::Replayed,
                 _ => Self::Forged(Part::Frame),
             },
             // Staging comes after the signature was verified.

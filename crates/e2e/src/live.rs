@@ -170,7 +170,8 @@ impl Live {
                 commit_rules::check(&commit, self.group.group_id(), &pair.peer)?;
                 self.group
                     .merge_staged_commit(&provider, *commit)
-                    .map_err(|_| Error::Local("taking over renewed keys"))?;
+                    // Storage in memory does not fail, so it is the commit that does not lead anywhere.
+                    .map_err(|_| Breach::Commit)?;
                 profile::check_members(self.group.members(), pair.members())?;
                 // The commit is counted, and what its sender seals after it is of the new epoch.
                 forget_past(&mut self.group, &provider)?;

@@ -9,6 +9,7 @@
 )]
 
 mod common;
+mod cost;
 mod epochs;
 mod frames;
 mod measure;

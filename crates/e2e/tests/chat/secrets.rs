@@ -37,7 +37,6 @@ fn every_error_says_what_happened_and_what_to_do() {
     let mut errors = vec![
         (Error::Header, Culprit::Either),
         (Error::Reflected, Culprit::Either),
-        (Error::Replayed, Culprit::Either),
         (Error::OutOfReach, Culprit::Either),
         (Error::SameKey, Culprit::Own),
         (Error::Misuse, Culprit::Own),

@@ -41,6 +41,7 @@ fn commits(
     });
 }
 
+const OUT_OF_STEP: Blames = Blames::Either("a second time, too late or too early");
 const CHANGED_THE_GROUP: Blames = Blames::Peer("it tried to change the chat's group");
 const CHANGED_ITSELF: Blames = Blames::Peer("it changed its name or key");
 
@@ -239,6 +240,28 @@ fn a_second_renewal_in_a_row_ends_the_chat() {
     scene.victor_is_free();
 }
 
+/// A renewal to the keys that it had before would heal nothing.
+#[test]
+fn a_renewal_that_changes_no_key_ends_the_chat() {
+    let mut scene = Scene::new();
+    let mut rogue = scene.mallory.accepts(&mut scene.victor);
+    rogue.provider.starts_over();
+    rogue.renews();
+    assert_eq!(scene.victor.expect("renewed")["epoch"], 2);
+    for n in 0..50 {
+        rogue.tells(&format!("text {n}"));
+    }
+    assert_eq!(scene.victor.expect("renewed")["epoch"], 3);
+    while rogue.group.epoch().as_u64() < 3 {
+        let message = rogue.gets();
+        rogue.opens(&message);
+    }
+    rogue.provider.starts_over();
+    rogue.does(stock::renewal);
+    is_over(&mut scene.victor, Blames::Peer("its renewal does not work out"));
+    scene.victor_is_free();
+}
+
 /// Fifty texts make victor renew; mallory commits without having taken that in.
 #[test]
 fn two_renewals_that_meet_end_the_chat() {
@@ -249,7 +272,7 @@ fn two_renewals_that_meet_end_the_chat() {
     }
     assert_eq!(scene.victor.expect("renewed")["epoch"], 2);
     rogue.renews();
-    is_over(&mut scene.victor, Blames::Either("too early or too late"));
+    is_over(&mut scene.victor, OUT_OF_STEP);
     scene.victor_is_free();
 }
 

@@ -63,6 +63,20 @@ fn an_acknowledgement_that_goes_back_takes_nothing_back() {
     scene.victor_is_free();
 }
 
+/// `delivered` is the word of the peer's client, and nobody can look whether it keeps it.
+#[test]
+fn who_confirms_what_it_does_not_read_is_believed() {
+    let mut scene = Scene::new();
+    scene.goes_on(|rogue, victor| {
+        victor.says("read this");
+        rogue.gets();
+        receipt(rogue, 0, 1);
+        assert_eq!(victor.expect("delivered")["n"], 0);
+        rogue.expected = 1;
+    });
+    scene.victor_is_free();
+}
+
 /// What has been here is dropped by its counter, whatever is sealed in it.
 #[test]
 fn counters_that_go_back_are_dropped() {

@@ -14,6 +14,7 @@ use crate::{
 
 const NO_MESSAGE: Blames = Blames::Peer("it sealed something that is no message");
 const OTHER_HEAD: Blames = Blames::Either("the head of a message is not the one that was sealed");
+const OUT_OF_STEP: Blames = Blames::Either("a second time, too late or too early");
 const NOT_GENUINE: Blames = Blames::Either("not genuine");
 
 fn text(text: &str) -> Vec<u8> {
@@ -120,9 +121,7 @@ fn padding_of_any_length_is_opened_and_anything_else_than_zeros_in_it_ends_the_c
 #[test]
 fn a_frame_in_the_name_of_its_reader_or_of_nobody_ends_the_chat() {
     let mut scene = Scene::new();
-    for (leaf, blames) in
-        [(1, Blames::Either("one of your own messages came back")), (2, Blames::Either("too early or too late"))]
-    {
+    for (leaf, blames) in [(1, Blames::Either("one of your own messages came back")), (2, NOT_GENUINE)] {
         scene.ends(blames, |rogue| {
             rogue.provider.meddles(Box::new(move |plain| {
                 if plain.len() == 12 {
@@ -201,7 +200,7 @@ fn a_frame_sent_again_is_dropped_and_under_a_new_counter_ends_the_chat() {
     hears(&mut scene.victor, "mallory", "once");
     rogue.next += 1;
     rogue.sends(rogue.header(), once);
-    is_over(&mut scene.victor, Blames::Either("a message came a second time"));
+    is_over(&mut scene.victor, OUT_OF_STEP);
     scene.victor_is_free();
 }
 
@@ -209,7 +208,7 @@ fn a_frame_sent_again_is_dropped_and_under_a_new_counter_ends_the_chat() {
 #[test]
 fn a_receipt_sent_again_ends_the_chat() {
     let mut scene = Scene::new();
-    scene.ends(Blames::Either("a message came a second time"), |rogue| {
+    scene.ends(OUT_OF_STEP, |rogue| {
         let header = rogue.header();
         let plain = Content::Receipt.tls_serialize_detached().unwrap();
         let sealed = rogue.seals(&header, |group, provider, own| group.create_message(provider, own, &plain).unwrap());
@@ -290,14 +289,14 @@ fn a_frame_of_an_old_epoch_ends_the_chat_once_the_new_one_was_used() {
     rogue.renews();
     assert_eq!(scene.victor.expect("renewed")["epoch"], 2);
     rogue.sends(rogue.header(), late.1);
-    is_over(&mut scene.victor, Blames::Either("too early or too late"));
+    is_over(&mut scene.victor, OUT_OF_STEP);
     scene.victor_is_free();
 }
 
 #[test]
 fn a_frame_of_an_epoch_that_is_yet_to_come_ends_the_chat() {
     let mut scene = Scene::new();
-    scene.ends(Blames::Either("too early or too late"), |rogue| {
+    scene.ends(OUT_OF_STEP, |rogue| {
         let header = rogue.header();
         rogue.seals(&header, |group: &mut MlsGroup, provider, own| {
             let commit = group.self_update(provider, own, LeafNodeParameters::default()).unwrap().into_contents().0;
@@ -313,7 +312,7 @@ fn a_frame_of_an_epoch_that_is_yet_to_come_ends_the_chat() {
 #[test]
 fn a_frame_that_is_far_ahead_in_its_senders_ratchet_ends_the_chat() {
     let mut scene = Scene::new();
-    scene.ends(Blames::Either("too early or too late"), |rogue| {
+    scene.ends(OUT_OF_STEP, |rogue| {
         for _ in 0..=e2e::MAX_FORWARD {
             sealed(rogue, "never sent");
         }

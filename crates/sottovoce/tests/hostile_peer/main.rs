@@ -20,6 +20,7 @@ mod raw;
 
 mod commits;
 mod counters;
+mod floods;
 mod frames;
 mod meddler;
 mod peer;

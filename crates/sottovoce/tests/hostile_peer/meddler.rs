@@ -7,6 +7,7 @@ use openmls_libcrux_crypto::{CryptoProvider, Provider};
 use openmls_traits::{
     OpenMlsProvider,
     crypto::OpenMlsCrypto,
+    random::OpenMlsRand,
     types::{
         AeadType, Ciphersuite, CryptoError, ExporterSecret, HashType, HpkeCiphertext, HpkeConfig, HpkeKeyPair,
         KemOutput, SignatureScheme,
@@ -26,12 +27,20 @@ pub(crate) struct Meddler {
 pub(crate) struct Crypto {
     libcrux: CryptoProvider,
     meddling: Mutex<Option<Meddling>>,
+    /// What is drawn next, if it is not drawn at random.
+    foreseen: Mutex<Option<u8>>,
 }
 
 impl Meddler {
     pub(crate) fn new() -> Self {
-        let crypto = Crypto { libcrux: CryptoProvider::new().unwrap(), meddling: Mutex::default() };
+        let crypto =
+            Crypto { libcrux: CryptoProvider::new().unwrap(), meddling: Mutex::default(), foreseen: Mutex::default() };
         Self { libcrux: Provider::new().unwrap(), crypto }
+    }
+
+    /// From now on it draws what it drew after the last such call.
+    pub(crate) fn starts_over(&self) {
+        *self.crypto.foreseen.lock().unwrap() = Some(0);
     }
 
     /// From now on all that is encrypted is changed so.
@@ -42,7 +51,7 @@ impl Meddler {
 
 impl OpenMlsProvider for Meddler {
     type CryptoProvider = Crypto;
-    type RandProvider = <Provider as OpenMlsProvider>::RandProvider;
+    type RandProvider = Crypto;
     type StorageProvider = <Provider as OpenMlsProvider>::StorageProvider;
 
     fn storage(&self) -> &Self::StorageProvider {
@@ -53,8 +62,35 @@ impl OpenMlsProvider for Meddler {
         &self.crypto
     }
 
-    fn rand(&self) -> &Self::RandProvider {
-        self.libcrux.rand()
+    fn rand(&self) -> &Crypto {
+        &self.crypto
+    }
+}
+
+impl OpenMlsRand for Crypto {
+    type Error = <CryptoProvider as OpenMlsRand>::Error;
+
+    fn random_array<const N: usize>(&self) -> Result<[u8; N], <CryptoProvider as OpenMlsRand>::Error> {
+        match self.foresee() {
+            Some(byte) => Ok([byte; N]),
+            None => self.libcrux.random_array(),
+        }
+    }
+
+    fn random_vec(&self, len: usize) -> Result<Vec<u8>, <CryptoProvider as OpenMlsRand>::Error> {
+        match self.foresee() {
+            Some(byte) => Ok(vec![byte; len]),
+            None => self.libcrux.random_vec(len),
+        }
+    }
+}
+
+impl Crypto {
+    fn foresee(&self) -> Option<u8> {
+        let mut foreseen = self.foreseen.lock().unwrap();
+        let byte = (*foreseen)?;
+        *foreseen = Some(byte.wrapping_add(1));
+        Some(byte)
     }
 }
 

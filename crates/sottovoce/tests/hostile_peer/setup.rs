@@ -219,6 +219,23 @@ fn what_is_no_welcome_makes_no_chat() {
     scene.victor_is_free();
 }
 
+#[test]
+fn who_begins_a_chat_and_says_nothing_more_is_not_waited_for() {
+    let mut scene = Scene::with("establishment_timeout = \"1s\"");
+    // No welcome comes.
+    scene.mallory.asks(&mut scene.victor, "victor");
+    assert_eq!(scene.victor.expect_closed(), "lost");
+    scene.mallory.hears_the_end();
+    // No frame shows that mallory's client is in the group.
+    let package = scene.package(package());
+    scene.mallory.accepts_with(&mut scene.victor, package);
+    let told = scene.victor.up_to("chat_closed");
+    assert!(told.iter().all(|event| event["event"] != "chat_started"), "{told:#?}");
+    assert_eq!(told.last().unwrap()["reason"], "lost");
+    scene.mallory.hears_the_end();
+    scene.victor_is_free();
+}
+
 /// The welcome of a group that `maker` makes and `signer` signs for.
 fn made_by(maker: &e2e::Own, signer: &e2e::Own, chat: ChatId, victors: KeyPackage) -> Vec<u8> {
     let provider = Meddler::new();
