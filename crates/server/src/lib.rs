@@ -6,6 +6,7 @@ mod connection;
 pub mod directory;
 mod listener;
 pub mod mailbox;
+pub mod rate;
 pub mod router;
 pub mod session;
 pub mod setup;
