@@ -76,6 +76,12 @@ def held(reader):
     return {field: read(reader) for field, read in {"peer": user, **RESUME}.items()} if flag(reader) else None
 
 
+def asked(reader):
+    what = reader.one_of(ASKED)
+    return {"what": what, "chat": chat(reader)} if what == "RequestToTalk" else {"what": what}
+
+
+ASKED = {1: "List", 2: "RequestToTalk"}
 CLOSE_REASONS = {0: "Left", 1: "CalledOff", 2: "Expired", 3: "Busy", 4: "Failed", 5: "Overrun"}
 SERVER_ERRORS = {1: "UnknownUser", 2: "Replaced", 3: "Removed", 4: "ShuttingDown", 5: "Idle", 6: "Protocol", 7: "Unavailable"}
 
@@ -86,6 +92,7 @@ version = lambda reader: reader.one_of({1: 1})
 chat = lambda reader: reader.take(16)
 key = lambda reader: reader.take(32)
 number = lambda reader: reader.uint(8)
+milliseconds = lambda reader: reader.uint(4)
 opaque = lambda reader: reader.vector(2, 1, 65535)
 close_reason = lambda reader: reader.one_of(CLOSE_REASONS)
 server_error = lambda reader: reader.one_of(SERVER_ERRORS)
@@ -122,6 +129,7 @@ LAYOUTS = {
         20: ("Pong", {}),
         21: ("Resume", RESUME),
         22: ("PeerAway", {"chat": chat}),
+        23: ("TooFast", {"asked": asked, "retry_in_ms": milliseconds}),
     },
     "content": {0: ("Receipt", {}), 1: ("Text", {"text": text}), 2: ("Goodbye", {})},
     "authenticated_data": {5: ("Message", HEADER)},
@@ -145,7 +153,7 @@ def stated(fields):
     """The fields of a vector as `decode` gives them."""
     plain = {}
     for field, value in fields.items():
-        if field == "held" and value:
+        if field in ("held", "asked") and value:
             value = stated(value)
         elif isinstance(value, dict):
             value = value["repeat"] * value["times"]

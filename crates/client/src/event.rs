@@ -216,6 +216,9 @@ pub enum ErrorCode {
     BadCommand,
     /// A file of the profile is missing, damaged or cannot be written.
     BadFile,
+    /// The server answers no more of what was asked for in a while: a request if a peer is named, which is then over,
+    /// otherwise a list.
+    TooFast,
 }
 
 impl ErrorCode {
@@ -236,6 +239,7 @@ impl ErrorCode {
             Self::Protocol => "protocol",
             Self::BadCommand => "bad_command",
             Self::BadFile => "bad_file",
+            Self::TooFast => "too_fast",
         }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use client::{Client, Command, ErrorCode, Event, Failure, Input, Output};
 use identity::{Negotiated, UserKey};
-use protocol::{List, Machine as _, Request, ServerError, ToClient, ToServer};
+use protocol::{Asked, ChatId, List, Machine as _, Request, ServerError, ToClient, ToServer, TooFast};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 
 const ONLINE_FOR_GOOD: Duration = Duration::from_millis(500);
@@ -487,7 +487,7 @@ fn a_loss_while_leaving_ends_as_was_wanted() {
 fn a_request_ends_with_the_connection_and_a_list_is_not_waited_for() {
     let mut alice = Alone::online(1);
     alice.types("--l");
-    let request = Request { peer: "bob".parse().unwrap(), chat: protocol::ChatId::from_bytes([1; 16]) };
+    let request = Request { peer: "bob".parse().unwrap(), chat: ChatId::from_bytes([1; 16]) };
     alice.hears(&ToClient::RequestToTalk(request));
     alice.take();
     alice.input(Input::Lost);
@@ -711,6 +711,56 @@ fn a_list_is_the_part_that_was_asked_for() {
             .any(|output| matches!(output, Output::Quit(Some(failure)) if failure.code == ErrorCode::Protocol));
         assert_eq!((shown, failed), (good, !good), "{line} {sent:?}");
     }
+}
+
+#[test]
+fn a_request_that_comes_too_fast_is_over_and_its_user_told() {
+    let mut alone = Alone::online(9);
+    alone.types("--r bob");
+    let chat = alone.take().iter().find_map(|output| match output {
+        Output::Send(frame) => match ToServer::decode(frame).unwrap() {
+            ToServer::RequestToTalk(Request { chat, .. }) => Some(chat),
+            other => panic!("{other:?}"),
+        },
+        _ => None,
+    });
+    let too_fast = |chat, retry_in_ms| ToClient::TooFast(TooFast { asked: Asked::RequestToTalk(chat), retry_in_ms });
+    alone.hears(&too_fast(ChatId::from_bytes([9; 16]), 0));
+    assert_eq!(alone.take(), [], "it is about another request");
+    alone.hears(&too_fast(chat.unwrap(), 1_001));
+    let told = Output::Event(Event::Error {
+        code: ErrorCode::TooFast,
+        message: "bob was not asked to talk: the server passes your requests on only so often; try again in 2 s".into(),
+        peer: Some("bob".into()),
+    });
+    assert_eq!(alone.take(), [told]);
+    alone.hears(&too_fast(chat.unwrap(), 1_001));
+    assert_eq!(alone.take(), [], "it is over already");
+    alone.types("--r bob");
+    assert!(alone.told()[0].starts_with("send RequestToTalk"), "one is free to ask again");
+}
+
+#[test]
+fn a_list_that_is_asked_for_too_fast_is_not_waited_for() {
+    let too_fast = ToClient::TooFast(TooFast { asked: Asked::List, retry_in_ms: u32::MAX });
+    let bob = ToClient::List(List { names: vec!["bob".parse().unwrap()], more: false });
+    let mut alone = Alone::online(9);
+    alone.hears(&too_fast);
+    assert_eq!(alone.take(), [], "none was asked for");
+    alone.types("/list a");
+    alone.types("/list b");
+    alone.take();
+    alone.hears(&too_fast);
+    let message = "the server says who is online only so often; try again in 4294968 s".into();
+    assert_eq!(alone.take(), [Output::Event(Event::Error { code: ErrorCode::TooFast, message, peer: None })]);
+    alone.hears(&bob);
+    assert_eq!(alone.take(), [Output::Event(Event::Users { users: vec!["bob".into()], more: false })]);
+    // Who leaves waits for a list that is to come, and not for one that does not.
+    alone.types("--l");
+    alone.types("--ex");
+    assert_eq!(alone.told().len(), 1);
+    alone.hears(&too_fast);
+    assert_eq!(alone.told(), ["error too_fast", "send Exit", "Disconnect", "LoggedOut", "quit "]);
 }
 
 #[test]

@@ -41,4 +41,6 @@ pub enum Code {
     Resume = 21,
     /// → client: `chat[16]`. The peer of that chat is not there at the moment.
     PeerAway = 22,
+    /// → client: `1[1] retry_in_ms[4]`, or `2[1] chat[16] retry_in_ms[4]`. Too many lists, or requests to talk.
+    TooFast = 23,
 }

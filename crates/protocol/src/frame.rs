@@ -89,6 +89,9 @@ pub enum ToClient {
     /// The line of a chat is broken: the peer is not there, and what is sent to it is dropped.
     #[tls_codec(discriminant = "Code::PeerAway")]
     PeerAway(ChatId),
+    /// What the client has asked for is not done: it asks for more of it than the server does in a time.
+    #[tls_codec(discriminant = "Code::TooFast")]
+    TooFast(TooFast),
 }
 
 macro_rules! wire {
@@ -290,6 +293,27 @@ pub enum ServerError {
     Protocol = 6,
     /// The server could not look the user up.
     Unavailable = 7,
+}
+
+/// What a client asked for too often, and when to ask for it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+pub struct TooFast {
+    /// What was not done.
+    pub asked: Asked,
+    /// Milliseconds after which it would have been done.
+    pub retry_in_ms: u32,
+}
+
+/// What a server does for a client only so often, by the code of the frame that asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+#[repr(u8)]
+pub enum Asked {
+    /// A page of the online list.
+    #[tls_codec(discriminant = "Code::List")]
+    List,
+    /// A request to talk, which was to become this chat.
+    #[tls_codec(discriminant = "Code::RequestToTalk")]
+    RequestToTalk(ChatId),
 }
 
 impl Size for List {

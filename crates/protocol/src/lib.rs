@@ -21,8 +21,8 @@ pub use codec::frame_codec;
 pub use content::{Content, Text, TextError};
 pub use error::DecodeError;
 pub use frame::{
-    Accept, Accepted, Close, CloseReason, Establish, Established, Held, List, Login, Message, Page, Request, Resume,
-    ServerError, ToClient, ToServer,
+    Accept, Accepted, Asked, Close, CloseReason, Establish, Established, Held, List, Login, Message, Page, Request,
+    Resume, ServerError, ToClient, ToServer, TooFast,
 };
 pub use header::{ChatHeader, ChatId, PROTOCOL_VERSION};
 pub use key::PublicKey;

@@ -14,9 +14,9 @@ use std::{collections::BTreeSet, fmt::Debug, str::FromStr};
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use protocol::{
-    Accept, Accepted, ChatHeader, ChatId, Close, CloseReason, Content, DecodeError, Establish, Established, Held, List,
-    Login, Message, NamePrefix, Page, PublicKey, Request, Resume, ServerError, ServerName, Text, ToClient, ToServer,
-    UserName, frame_codec,
+    Accept, Accepted, Asked, ChatHeader, ChatId, Close, CloseReason, Content, DecodeError, Establish, Established,
+    Held, List, Login, Message, NamePrefix, Page, PublicKey, Request, Resume, ServerError, ServerName, Text, ToClient,
+    ToServer, TooFast, UserName, frame_codec,
     limits::{MAX_FRAME, MAX_PAGE, MAX_TEXT},
 };
 use tls_codec::{DeserializeBytes as _, Serialize as _};
@@ -55,7 +55,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_at_random_behind_a_code(code in 0..24u8, bytes in vec(prop_oneof![any::<u8>(), Just(0), Just(1), Just(b'a')], 0..80)) {
+    fn bytes_at_random_behind_a_code(code in 0..25u8, bytes in vec(prop_oneof![any::<u8>(), Just(0), Just(1), Just(b'a')], 0..80)) {
         hold_to_their_bytes(&[&[code], bytes.as_slice()].concat())?;
     }
 
@@ -208,6 +208,8 @@ fn to_client() -> impl Strategy<Value = ToClient> {
         Just(ToClient::Pong),
         resume().prop_map(ToClient::Resume),
         chat().prop_map(ToClient::PeerAway),
+        (prop_oneof![Just(Asked::List), chat().prop_map(Asked::RequestToTalk)], any::<u32>())
+            .prop_map(|(asked, retry_in_ms)| ToClient::TooFast(TooFast { asked, retry_in_ms })),
     ]
 }
 

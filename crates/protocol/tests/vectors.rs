@@ -17,8 +17,9 @@ use std::{collections::BTreeSet, fmt::Debug, io::ErrorKind, process::Command, st
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
-    Accept, Accepted, ChatHeader, ChatId, Close, CloseReason, Code, Content, DecodeError, Establish, Established, Held,
-    List, Login, Message, Page, PublicKey, Request, Resume, ServerError, Text, ToClient, ToServer, frame_codec,
+    Accept, Accepted, Asked, ChatHeader, ChatId, Close, CloseReason, Code, Content, DecodeError, Establish,
+    Established, Held, List, Login, Message, Page, PublicKey, Request, Resume, ServerError, Text, ToClient, ToServer,
+    TooFast, frame_codec,
 };
 use serde_json::Value;
 use tls_codec::{DeserializeBytes as _, Serialize as _};
@@ -48,13 +49,14 @@ names!(
 names!(
     TO_CLIENT,
     ToClient: List, RequestToTalk, Accept, Refuse, Message, SessionEstablishment, UserNotFound, ChatClosed, LoggedIn,
-    Error, Pong, Resume, PeerAway,
+    Error, Pong, Resume, PeerAway, TooFast,
 );
+names!(ASKED, Asked: List, RequestToTalk);
 names!(CONTENTS, Content: Receipt, Text, Goodbye);
 numbers!(
     CODES,
     Code: Exit, List, RequestToTalk, Accept, Refuse, Message, SessionEstablishment, UserNotFound, ChatClosed, Login,
-    LoggedIn, Error, Ping, Pong, Resume, PeerAway,
+    LoggedIn, Error, Ping, Pong, Resume, PeerAway, TooFast,
 );
 numbers!(CLOSE_REASONS, CloseReason: Left, CalledOff, Expired, Busy, Failed, Overrun);
 numbers!(SERVER_ERRORS, ServerError: UnknownUser, Replaced, Removed, ShuttingDown, Idle, Protocol, Unavailable);
@@ -144,6 +146,7 @@ fn everything_that_there_is_has_a_vector() {
     let of = |frame: &'static str| move |vector: &Value| to("to_client")(vector) && vector["frame"] == frame;
     let reasons = set(CLOSE_REASONS.iter().map(|(name, _)| *name));
     assert_eq!(found("frames", "/fields/reason", &of("ChatClosed")), reasons);
+    assert_eq!(found("frames", "/fields/asked/what", &of("TooFast")), set(ASKED.iter().copied()));
     let errors = set(SERVER_ERRORS.iter().map(|(name, _)| *name));
     assert_eq!(found("frames", "/fields/reason", &of("Error")), errors);
     for kind in KINDS {
@@ -218,6 +221,10 @@ fn to_client(name: &str, fields: &Fields<'_>) -> ToClient {
         "Pong" => ToClient::Pong,
         "Resume" => ToClient::Resume(fields.resume()),
         "PeerAway" => ToClient::PeerAway(fields.chat()),
+        "TooFast" => {
+            let retry_in_ms = fields.0["retry_in_ms"].as_u64().unwrap().try_into().unwrap();
+            ToClient::TooFast(TooFast { asked: fields.asked(), retry_in_ms })
+        }
         other => panic!("no frame to a client: {other}"),
     }
 }
@@ -259,6 +266,15 @@ impl Fields<'_> {
     fn held(&self) -> Option<Held> {
         let held = Some(Fields(&self.0["held"])).filter(|held| !held.0.is_null())?;
         Some(Held { peer: held.parsed("peer"), resume: held.resume() })
+    }
+
+    fn asked(&self) -> Asked {
+        let asked = Fields(&self.0["asked"]);
+        match text(&asked.0["what"]) {
+            "List" => Asked::List,
+            "RequestToTalk" => Asked::RequestToTalk(asked.chat()),
+            other => panic!("nothing to ask for: {other}"),
+        }
     }
 
     fn reason<T: Copy>(&self, known: &[(&str, T)]) -> T {

@@ -17,6 +17,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+use crate::{rate::Rate, session::Patience};
+
 /// The port of a server whose operator names none. It stands in no list of registered or customary services.
 pub const DEFAULT_PORT: u16 = 7478;
 
@@ -52,6 +54,14 @@ pub struct Config {
     pub max_connections: usize,
     /// Names in one page of the online list.
     pub list_page: usize,
+    /// Pages of the online list that one client gets in a minute.
+    pub list_rate: usize,
+    /// Pages that one client gets at once, when it has asked for none for a while.
+    pub list_burst: usize,
+    /// Requests to talk of one client that are passed on in a minute.
+    pub request_rate: usize,
+    /// Requests of one client that are passed on at once, when it has made none for a while.
+    pub request_burst: usize,
     /// Frames that may wait for one client.
     pub mailbox_frames: usize,
     /// Bytes of sealed frames that may wait for one client.
@@ -117,8 +127,26 @@ impl Config {
             shutdown_timeout: Duration::from_secs(5),
             max_connections: 20_000,
             list_page: 200,
+            list_rate: 600,
+            list_burst: 100,
+            request_rate: 60,
+            request_burst: 20,
             mailbox_frames: 1024,
             mailbox_bytes: 4 << 20,
+        }
+    }
+
+    /// What each session gets of it.
+    pub fn patience(&self) -> Patience {
+        Patience {
+            login: self.login_timeout,
+            refusal: self.refusal_delay,
+            idle: self.idle_timeout,
+            request: self.request_timeout,
+            establishment: self.establishment_timeout,
+            grace: self.grace_period,
+            lists: Rate::new(self.list_rate, self.list_burst),
+            requests: Rate::new(self.request_rate, self.request_burst),
         }
     }
 
@@ -174,6 +202,11 @@ impl Config {
         text
     }
 }
+
+/// A rate that is as good as none.
+const MOST_PER_MINUTE: usize = 1_000_000;
+/// A burst that is as good as any.
+const MOST_AT_ONCE: usize = 1_000_000;
 
 const HEAD: &str = "\
 # Settings of a Sottovoce server. Where a setting's line starts with #, it shows the default: take the # away and
@@ -301,6 +334,29 @@ fn settings(config: &mut Config) -> Vec<Setting<'_>> {
             "How many connections may be open at once. Each takes a file descriptor (ulimit -n).",
         ),
         count("list_page", &mut config.list_page, 1, MAX_PAGE, "How many names one page of the online list has."),
+        // The full-screen face asks every 4 s for all pages that its user has scrolled to, and at each key of a search.
+        count(
+            "list_rate",
+            &mut config.list_rate,
+            1,
+            MOST_PER_MINUTE,
+            "How many pages of the online list one client gets in a minute. Clients keep the list that they show fresh.",
+        ),
+        count("list_burst", &mut config.list_burst, 1, MOST_AT_ONCE, "How many it gets at once before that counts."),
+        count(
+            "request_rate",
+            &mut config.request_rate,
+            1,
+            MOST_PER_MINUTE,
+            "How many requests to talk one client may make in a minute.",
+        ),
+        count(
+            "request_burst",
+            &mut config.request_burst,
+            1,
+            MOST_AT_ONCE,
+            "How many it may make at once before that counts.",
+        ),
         // Both sides of a mailbox's chat may send their window again while the old one is still in it.
         count(
             "mailbox_frames",

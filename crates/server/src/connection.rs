@@ -70,7 +70,7 @@ impl Connection {
         let id = relay.next_session();
         Self {
             id,
-            session: Session::new(id, key, relay.config.name.clone(), relay.patience(), now()),
+            session: Session::new(id, key, relay.config.name.clone(), relay.config.patience(), now()),
             key,
             registered: None,
             mailbox,

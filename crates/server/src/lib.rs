@@ -7,6 +7,7 @@ pub mod directory;
 mod fault;
 mod listener;
 pub mod mailbox;
+pub mod rate;
 pub mod router;
 pub mod session;
 pub mod setup;

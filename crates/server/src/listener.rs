@@ -22,7 +22,6 @@ use crate::{
     connection,
     directory::{Directory, DirectoryError},
     router::Router,
-    session::Patience,
     signal::SessionId,
 };
 
@@ -124,17 +123,6 @@ impl Server {
 }
 
 impl Relay {
-    pub(crate) fn patience(&self) -> Patience {
-        Patience {
-            login: self.config.login_timeout,
-            refusal: self.config.refusal_delay,
-            idle: self.config.idle_timeout,
-            request: self.config.request_timeout,
-            establishment: self.config.establishment_timeout,
-            grace: self.config.grace_period,
-        }
-    }
-
     /// An id for a session, which no other has had.
     pub(crate) fn next_session(&self) -> SessionId {
         SessionId::new(self.sessions.fetch_add(1, Ordering::Relaxed))

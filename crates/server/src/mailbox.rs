@@ -267,18 +267,13 @@ mod tests {
     fn said_by_a_stranger() -> Vec<Signal> {
         use protocol::{Close, Held, Login, Machine as _, Resume, ToServer};
 
-        use crate::session::{Input, Output, Patience, Session};
-
-        let (key, chat, minute) =
-            (PublicKey::from_bytes([1; 32]), ChatId::from_bytes([7; 16]), Duration::from_secs(60));
-        let patience = Patience {
-            login: minute,
-            refusal: minute,
-            idle: minute,
-            request: minute,
-            establishment: minute,
-            grace: minute,
+        use crate::{
+            config::Config,
+            session::{Input, Output, Session},
         };
+
+        let (key, chat) = (PublicKey::from_bytes([1; 32]), ChatId::from_bytes([7; 16]));
+        let patience = Config::new("chat.example".parse().unwrap()).patience();
         #[expect(clippy::disallowed_methods, reason = "an Instant can only be had from the clock")]
         let now = Instant::now();
         let held = Held { peer: "alice".parse().unwrap(), resume: Resume { chat, expected: 0 } };

@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{
-    ChatHeader, ChatId, Close, CloseReason, Code, List, Login, Machine, Page, PublicKey, ServerError, ServerName,
-    Timers, ToClient, ToServer, UserName,
+    Asked, ChatHeader, ChatId, Close, CloseReason, Code, List, Login, Machine, Page, PublicKey, ServerError,
+    ServerName, Timers, ToClient, ToServer, TooFast, UserName,
 };
 use subtle::{Choice, ConstantTimeEq as _};
 
-use crate::signal::{SessionId, Signal, SignalKind, Undelivered};
+use crate::{
+    rate::{Bucket, Rate},
+    signal::{SessionId, Signal, SignalKind, Undelivered},
+};
 
 /// Something that happened to a session.
 #[derive(Clone, Debug)]
@@ -79,7 +82,7 @@ pub enum Output {
     Disconnect,
 }
 
-/// How long a session waits for what.
+/// How long a session waits for what, and how often it does what.
 #[derive(Clone, Debug)]
 pub struct Patience {
     /// For `Login` after the TLS handshake, and for the directory's answer to it.
@@ -94,6 +97,10 @@ pub struct Patience {
     pub establishment: Duration,
     /// From the break of a chat's line until both of its clients are there again.
     pub grace: Duration,
+    /// For each client's asking for a page of the online list.
+    pub lists: Rate,
+    /// For each client's requests to talk that are passed on.
+    pub requests: Rate,
 }
 
 /// Between two attempts at opening a line again.
@@ -117,6 +124,8 @@ pub struct Session {
     timers: Timers<Timer>,
     phase: Phase,
     openings: Openings,
+    lists: Bucket,
+    requests: Bucket,
 }
 
 /// How often a line has been opened of late.
@@ -202,7 +211,8 @@ impl Session {
         let mut timers = Timers::default();
         timers.start_after(Timer::Login, now, patience.login);
         let openings = Openings { since: now, count: 0 };
-        Self { id, key, server, patience, timers, phase: Phase::AwaitingLogin, openings }
+        let (lists, requests) = (Bucket::default(), Bucket::default());
+        Self { id, key, server, patience, timers, phase: Phase::AwaitingLogin, openings, lists, requests }
     }
 
     /// The user, once logged in.
@@ -447,6 +457,13 @@ fn send(out: &mut Vec<Output>, frame: &ToClient) {
     if let Ok(bytes) = frame.encode() {
         out.push(Output::Send(bytes));
     }
+}
+
+/// Tells the client that what it asked for was not done, and after how long it would be.
+fn too_fast(out: &mut Vec<Output>, asked: Asked, wait: Duration) {
+    // Rounded up: who waits that long is served.
+    let retry_in_ms = wait.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(u32::MAX);
+    send(out, &ToClient::TooFast(TooFast { asked, retry_in_ms }));
 }
 
 fn signal(

@@ -56,6 +56,10 @@ directory_poll = "2s"
 shutdown_timeout = "16s"
 max_connections = 1_000
 list_page = 1
+list_rate = 2
+list_burst = 3
+request_rate = 4
+request_burst = 5
 mailbox_frames = 0x1000
 mailbox_bytes = 16777216
 "#;
@@ -94,6 +98,10 @@ fn every_setting_can_be_changed() {
         shutdown_timeout: s(16),
         max_connections: 1000,
         list_page: 1,
+        list_rate: 2,
+        list_burst: 3,
+        request_rate: 4,
+        request_burst: 5,
         mailbox_frames: 4096,
         mailbox_bytes: 16 << 20,
     };
@@ -112,6 +120,10 @@ fn bounds_are_within_bounds() {
     let numbers = [
         ("max_connections", 1, 1_000_000),
         ("list_page", 1, MAX_PAGE),
+        ("list_rate", 1, 1_000_000),
+        ("list_burst", 1, 1_000_000),
+        ("request_rate", 1, 1_000_000),
+        ("request_burst", 1, 1_000_000),
         ("mailbox_frames", 2 * WINDOW_FRAMES + 64, 65_536),
         ("mailbox_bytes", 2 * WINDOW_BYTES, 1 << 30),
     ];

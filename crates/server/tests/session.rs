@@ -30,6 +30,8 @@ mod line;
 mod log_in;
 #[path = "session/often.rs"]
 mod often;
+#[path = "session/too_fast.rs"]
+mod too_fast;
 #[path = "session/two.rs"]
 mod two;
 #[path = "session/whatever_comes.rs"]

@@ -54,7 +54,10 @@ use std::{
 };
 
 use protocol::{NameError, PublicKey, ServerName, UserName};
-use server::session::{Patience, Timer};
+use server::{
+    rate::Rate,
+    session::{Patience, Timer},
+};
 use stateright::{Model, Property};
 
 pub use self::{
@@ -110,6 +113,9 @@ impl Relay {
             establishment: Duration::from_secs(3),
             // Long enough to ask a second time.
             grace: Duration::from_millis(1500),
+            // The model has no place for them: its users ask less often than that.
+            lists: Rate::new(1, 100),
+            requests: Rate::new(1, 100),
         };
         let name = |person| match person {
             Person::Alice => "alice".parse(),

@@ -12,7 +12,7 @@ use server::{
     config::Config,
     mailbox::{Inbox, Mailbox, Order, mailbox},
     router::Router,
-    session::{Input, Line, Output, Patience, Session, State},
+    session::{Input, Line, Output, Session, State},
     signal::{SessionId, Signal, SignalKind, Undelivered},
 };
 
@@ -136,14 +136,7 @@ impl Server {
         let (mailbox, inbox) = mailbox(self.config.mailbox_frames, self.config.mailbox_bytes);
         let id = SessionId::new(self.sessions);
         self.sessions += 1;
-        let patience = Patience {
-            login: self.config.login_timeout,
-            refusal: self.config.refusal_delay,
-            idle: self.config.idle_timeout,
-            request: self.config.request_timeout,
-            establishment: self.config.establishment_timeout,
-            grace: self.config.grace_period,
-        };
+        let patience = self.config.patience();
         let recording = self.recordings.len();
         if around.trace.lines.is_some() {
             self.recordings.push((id, Recording::default()));

@@ -100,6 +100,9 @@ impl Story {
                     Place::Free | Place::Ringing(_) => false,
                 }
             }
+            Event::Error { code: client::ErrorCode::TooFast, peer: Some(peer), .. } => {
+                change(&mut self.place, &[Place::Calling(peer.clone())], Place::Free)
+            }
             Event::Error { code, message, .. } => {
                 use client::ErrorCode::{
                     BadFile, KeyChanged, Protocol, Replaced, TooLong, UnknownUser, UntrustedServer, WrongPassword,

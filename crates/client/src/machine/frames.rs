@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use protocol::{
-    Accepted, ChatId, Close, CloseReason, Established, Page, Request, ServerError, ToClient, ToServer, UserName,
+    Accepted, Asked, ChatId, Close, CloseReason, Established, Page, Request, ServerError, ToClient, ToServer, TooFast,
+    UserName,
 };
 
-use super::{Client, Output, Phase, SET_UP, State, Step, Timer, error, member, send, users};
+use super::{Client, Output, Phase, SET_UP, State, Step, Timer, error, error_about, member, send, users};
 use crate::{Ending, ErrorCode, Event, Failure, RequestEnding};
 
 impl Client {
@@ -67,10 +68,32 @@ impl Client {
             ToClient::ChatClosed(close) => self.closed(close, now, out),
             ToClient::PeerAway(chat) => self.peer_away(chat, out),
             ToClient::Resume(resume) => self.resumed(resume, now, out),
+            ToClient::TooFast(too_fast) => self.too_fast(too_fast, now, out),
             ToClient::Pong => {}
             ToClient::LoggedIn(_) | ToClient::Error(_) => {
                 let message = "the server answers a log-in that was over";
                 self.fail(Failure::new(ErrorCode::Protocol, message), out);
+            }
+        }
+    }
+
+    /// The server has not done what was asked. It is for the user to say whether that is still wanted later.
+    fn too_fast(&mut self, TooFast { asked, retry_in_ms }: TooFast, now: Instant, out: &mut Vec<Output>) {
+        let seconds = u64::from(retry_in_ms).div_ceil(1_000);
+        let failure =
+            |what: &str| Failure::new(ErrorCode::TooFast, format!("{what} only so often; try again in {seconds} s"));
+        match asked {
+            Asked::List => {
+                if self.lists_asked.pop_front().is_some() {
+                    out.push(Output::Event(failure("the server says who is online").into()));
+                    self.go_if_leaving(now, out);
+                }
+            }
+            Asked::RequestToTalk(chat) => {
+                if let Some(peer) = self.called(chat) {
+                    let what = format!("{peer} was not asked to talk: the server passes your requests on");
+                    error_about(out, &peer, failure(&what));
+                }
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use protocol::{Close, CloseReason, Request, ServerError, ToClient, ToServer};
+use protocol::{Asked, Close, CloseReason, Request, ServerError, ToClient, ToServer};
 
-use super::{Output, Phase, Session, Side, State, Timer, send, signal};
+use super::{Output, Phase, Session, Side, State, Timer, send, signal, too_fast};
 use crate::signal::SignalKind;
 
 impl Session {
@@ -14,15 +14,22 @@ impl Session {
         };
         match frame {
             ToServer::Exit => self.leave(out),
-            ToServer::List(page) => out.push(Output::List(page)),
+            ToServer::List(page) => match self.lists.take(self.patience.lists, now) {
+                Ok(()) => out.push(Output::List(page)),
+                Err(wait) => too_fast(out, Asked::List, wait),
+            },
             ToServer::Ping => send(out, &ToClient::Pong),
             ToServer::RequestToTalk(Request { peer, chat }) => match state {
                 State::Free if peer == *user => send(out, &ToClient::UserNotFound(chat)),
-                State::Free => {
-                    signal(out, (user, self.id), &peer, chat, SignalKind::Request { key: self.key });
-                    self.timers.start_after(Timer::Request, now, self.patience.request);
-                    *state = State::Calling { peer, chat };
-                }
+                // Only what is passed on counts: each of those can light up somebody's screen.
+                State::Free => match self.requests.take(self.patience.requests, now) {
+                    Ok(()) => {
+                        signal(out, (user, self.id), &peer, chat, SignalKind::Request { key: self.key });
+                        self.timers.start_after(Timer::Request, now, self.patience.request);
+                        *state = State::Calling { peer, chat };
+                    }
+                    Err(wait) => too_fast(out, Asked::RequestToTalk(chat), wait),
+                },
                 // The two ask each other, and the peer was first: its request is on its way to the client, which
                 // accepts it since it wants the same.
                 State::Ringing { peer: caller, .. } if *caller == peer => {}

@@ -8,6 +8,7 @@ use protocol::{
     PublicKey, Request, Resume, ServerError, ToClient, ToServer, UserName,
 };
 use server::{
+    rate::Rate,
     session::{Input, Output, Patience, Session},
     signal::{SessionId, Signal, SignalKind, Undelivered},
 };
@@ -55,6 +56,8 @@ impl Test {
             request: Duration::from_secs(60),
             establishment: Duration::from_secs(15),
             grace: Duration::from_secs(60),
+            lists: Rate::new(600, 100),
+            requests: Rate::new(60, 20),
         };
         Self { session: Session::new(OWN, key, "chat.example".parse().unwrap(), patience, now), start: now, now }
     }

@@ -11,6 +11,7 @@ use protocol::{
     ChatHeader, Close, CloseReason, Held, Login, Machine as _, Message, PublicKey, Resume, ToClient, ToServer, UserName,
 };
 use server::{
+    rate::Rate,
     session::{Input, Output, Patience, Session},
     signal::{SessionId, Signal, SignalKind, Undelivered},
 };
@@ -262,6 +263,8 @@ impl World {
             request: Duration::from_secs(60),
             establishment: Duration::from_secs(15),
             grace: Duration::from_secs(60),
+            lists: Rate::new(600, 100),
+            requests: Rate::new(60, 20),
         };
         let key: PublicKey = KEY;
         let id = SessionId::new(self.last);

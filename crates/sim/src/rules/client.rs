@@ -5,8 +5,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use protocol::{
-    Accept, Accepted, ChatHeader, ChatId, Close, CloseReason, Established, Held, Message, Request, Resume, ServerError,
-    ToClient, ToServer,
+    Accept, Accepted, Asked, ChatHeader, ChatId, Close, CloseReason, Established, Held, Message, Request, Resume,
+    ServerError, ToClient, ToServer, TooFast,
 };
 
 use super::{Relay, world::Person};
@@ -158,7 +158,15 @@ impl Client {
                 }
             }
             ToClient::Error(ServerError::Replaced | ServerError::Protocol | ServerError::Removed) => self.talk = None,
-            ToClient::Message(_) | ToClient::Error(_) | ToClient::LoggedIn(_) | ToClient::List(_) | ToClient::Pong => {}
+            ToClient::TooFast(TooFast { asked: Asked::RequestToTalk(chat), .. }) => {
+                self.talk = self.talk.filter(|talk| !(about(chat)(talk) && talk.stage == Stage::Calling));
+            }
+            ToClient::Message(_)
+            | ToClient::Error(_)
+            | ToClient::LoggedIn(_)
+            | ToClient::List(_)
+            | ToClient::Pong
+            | ToClient::TooFast(_) => {}
         }
         Some(answers)
     }

@@ -14,6 +14,7 @@ use identity::{Negotiated, Pin, UserKey};
 use protocol::{List, Machine, PublicKey, Recording, ServerName, ToServer, UserName};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use server::{
+    rate::Rate,
     session::{self, Patience, Session},
     signal::{SessionId, Signal, Undelivered},
 };
@@ -434,5 +435,7 @@ pub(crate) fn patience() -> Patience {
         request: Duration::from_secs(60),
         establishment: Duration::from_secs(15),
         grace: Duration::from_secs(60),
+        lists: Rate::new(600, 100),
+        requests: Rate::new(60, 20),
     }
 }

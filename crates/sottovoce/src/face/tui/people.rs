@@ -156,6 +156,12 @@ impl People {
         self.looked = None;
     }
 
+    /// The server does not answer what was asked: it has been asked too often. It is asked again when the list is to be
+    /// fresh, and not at once, whatever has been typed.
+    pub(super) fn put_off(&mut self) {
+        (self.asked, self.stale) = (None, false);
+    }
+
     /// A page came. Gives the next thing to ask.
     pub(super) fn page(&mut self, names: Vec<String>, more: bool) -> Option<Command> {
         let asked = self.asked.as_mut()?;

@@ -117,6 +117,14 @@ impl Screen {
             Event::Error { code: ErrorCode::UntrustedServer, message, peer: None } => {
                 self.foreign_server(message, now);
             }
+            Event::Error { code: ErrorCode::TooFast, message, peer: None } => match self.lists.pop_front() {
+                Some(Reader::People) => self.people.put_off(),
+                _ => self.notify(message, true, now),
+            },
+            Event::Error { code: ErrorCode::TooFast, message, peer: Some(_) } => {
+                self.calling = None;
+                self.notify(message, true, now);
+            }
             Event::Error { code, message, peer } => {
                 if code == ErrorCode::Protocol && peer.is_none() && self.link != Link::Up {
                     // Whoever is there now does not even speak as a server does.

@@ -7,7 +7,7 @@ use crossterm::event::KeyCode;
 
 use super::{
     super::screen::Input,
-    stage::{Stage, request, users_event},
+    stage::{Stage, calling, error, request, users_event},
 };
 
 const FRESH: Duration = Duration::from_secs(4);
@@ -111,6 +111,39 @@ fn a_search_is_asked_for_key_by_key() {
     stage.key(KeyCode::Esc);
     stage.answer(&["bob", "carol"]);
     stage.expect("bob");
+}
+
+#[test]
+fn a_list_that_was_asked_for_too_fast_is_asked_for_when_it_is_to_be_fresh() {
+    let mut stage = Stage::online(&["bob", "carol"]);
+    stage.type_in("c");
+    assert_eq!(stage.commands(), [list("c", "")]);
+    stage.type_in("a");
+    stage.event(error(ErrorCode::TooFast, "only so often; try again in 2 s", None));
+    stage.expect_no("only so often");
+    assert_eq!(stage.commands(), [], "not at once, also for something else");
+    stage.wait(FRESH - Duration::from_millis(1));
+    assert_eq!(stage.commands(), []);
+    stage.wait(Duration::from_millis(1));
+    assert_eq!(stage.commands(), [list("ca", "")]);
+    stage.event(users_event(&["carol"], false));
+    stage.expect("carol");
+    // What the user asked for is not passed over in silence.
+    let mut stage = Stage::chatting();
+    stage.enter("/list b");
+    assert_eq!(stage.commands(), [list("b", "")]);
+    stage.event(error(ErrorCode::TooFast, "only so often; try again in 2 s", None));
+    stage.expect("only so often; try again in 2 s");
+}
+
+#[test]
+fn a_request_that_was_made_too_fast_is_over() {
+    let mut stage = Stage::online(&["bob"]);
+    stage.event(calling("bob"));
+    stage.expect("asking bob to talk");
+    stage.event(error(ErrorCode::TooFast, "bob was not asked to talk: only so often; try again in 2 s", Some("bob")));
+    stage.expect("try again in 2 s");
+    stage.expect_no("asking bob to talk");
 }
 
 #[test]

@@ -128,6 +128,8 @@ fn events() -> impl Strategy<Value = Event> {
         1 => Just(Event::LoggedOut),
         1 => name().prop_map(|name| error(ErrorCode::KeyChanged, "the key changed", Some(&name))),
         1 => text().prop_map(|text| error(ErrorCode::Busy, &text, None)),
+        1 => (text(), prop::option::of(name()))
+            .prop_map(|(text, name)| error(ErrorCode::TooFast, &text, name.as_deref())),
         1 => text().prop_map(|text| error(ErrorCode::UntrustedServer, &text, None)),
     ]
 }
