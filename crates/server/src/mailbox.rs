@@ -193,7 +193,7 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use protocol::{CloseReason, PublicKey};
 

@@ -13,7 +13,7 @@ use server::{
     directory::Directory,
     mailbox::{Inbox, Mailbox, Order, mailbox},
     router::Router,
-    session::{Input, Output, Patience, Session},
+    session::{Input, Output, Session},
     signal::{SessionId, Signal, SignalKind, Undelivered},
 };
 use tokio::{sync::mpsc, time::sleep_until};
@@ -141,15 +141,7 @@ impl Hub {
 
     fn came(&mut self, Arrival { link, key, to_client }: Arrival) {
         let (mailbox, inbox) = mailbox(self.config.mailbox_frames, self.config.mailbox_bytes);
-        let patience = Patience {
-            login: self.config.login_timeout,
-            refusal: self.config.refusal_delay,
-            idle: self.config.idle_timeout,
-            request: self.config.request_timeout,
-            establishment: self.config.establishment_timeout,
-            grace: self.config.grace_period,
-        };
-        let session = Session::new(SessionId::new(link), key, self.config.name.clone(), patience, now());
+        let session = Session::new(SessionId::new(link), key, self.config.name.clone(), self.config.patience(), now());
         self.ends.insert(link, End { session, key, registered: None, mailbox, inbox, to_client });
         let known = Known { user: None, is_logged_in: false, chat: None, is_chatting: false };
         self.notes.links.insert(link, known);
