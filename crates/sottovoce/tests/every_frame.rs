@@ -15,8 +15,8 @@ use std::time::Duration;
 use client::{Ending, Event, Input, Output};
 use proptest::prelude::*;
 use protocol::{
-    Accepted, ChatHeader, ChatId, Close, CloseReason, Established, List, Machine as _, Message, PublicKey, Request,
-    Resume, ServerError, ToClient, ToServer,
+    Accepted, Asked, ChatHeader, ChatId, Close, CloseReason, Established, List, Machine as _, Message, PublicKey,
+    Request, Resume, ServerError, ToClient, ToServer, TooFast,
 };
 use relay::{
     Noticed, Relay, Way, server_name,
@@ -137,6 +137,8 @@ fn frames(relay: &Relay, user: usize) -> Vec<(&'static str, String, ToClient)> {
         add("Message early", ToClient::Message(Message { header: head(7, 0), sealed: junk(352) }));
         add("Message next", ToClient::Message(Message { header: head(0, 0), sealed: junk(352) }));
         add("PeerAway", ToClient::PeerAway(chat));
+        let asked = Asked::RequestToTalk(chat);
+        add("TooFast for the request", ToClient::TooFast(TooFast { asked, retry_in_ms: u32::MAX }));
         add("Resume at 0", ToClient::Resume(Resume { chat, expected: 0 }));
         add("Resume at the end", ToClient::Resume(Resume { chat, expected: u64::MAX }));
         for reason in [
@@ -166,6 +168,7 @@ fn frames(relay: &Relay, user: usize) -> Vec<(&'static str, String, ToClient)> {
     add("List", list(&["bob"], false));
     add("List without end", list(&["bob"], true));
     add("List twice the same", list(&["bob", "bob"], false));
+    add("TooFast for the list", ToClient::TooFast(TooFast { asked: Asked::List, retry_in_ms: 0 }));
     add("LoggedIn", ToClient::LoggedIn(server_name()));
     add("Pong", ToClient::Pong);
     frames

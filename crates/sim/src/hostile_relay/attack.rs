@@ -149,6 +149,8 @@ pub enum Attack {
     FakeNotFound,
     /// Says that calls were accepted, with a package of random bytes.
     FakeAccept,
+    /// Says of each call and of each list that it was asked for too often, and so to whoever has asked for nothing.
+    TooFast,
     /// Passes no call on.
     DropRequests,
     /// Passes no welcome on.

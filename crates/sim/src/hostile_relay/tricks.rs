@@ -122,7 +122,7 @@ pub(crate) fn trick(attack: Attack, server: &ServerName) -> Box<dyn Trick> {
     use in_the_middle::{Impersonate, SwapKeys};
     use lists::{Lie, Lists, Unasked};
     use made_up::{ForgeFrame, ForgeGroup, RaiseAck, Renumber};
-    use requests::{Answer, Ask, Calls, NoWelcome, Who};
+    use requests::{Answer, Ask, Calls, Hold, NoWelcome, Who};
     use sealed::Change;
     use set_up::{Anew, Exchange, Redirect, Rename, Wrong};
     use sizes::{EveryCode, EveryCodeInChat, Largest, NoFrame, WrongLength};
@@ -200,6 +200,7 @@ pub(crate) fn trick(attack: Attack, server: &ServerName) -> Box<dyn Trick> {
         Attack::FakeRefuse => calls(Answer::Refused),
         Attack::FakeNotFound => calls(Answer::NotFound),
         Attack::FakeAccept => calls(Answer::Accepted),
+        Attack::TooFast => Box::new(Hold),
         Attack::DropRequests => calls(Answer::Nothing),
         Attack::DropWelcomes => Box::new(NoWelcome),
         Attack::ResumeTooHigh => Box::new(WrongResume { high: true }),

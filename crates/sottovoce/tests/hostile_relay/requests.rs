@@ -89,6 +89,22 @@ fn an_absence_can_be_made_up() {
     is_said_of_a_call(Attack::FakeNotFound, "user_not_found");
 }
 
+/// By design: what is asked for can always be withheld. What was not asked for is not said to be.
+#[test]
+fn that_everything_is_asked_for_too_often_is_told_and_no_more() {
+    let (stage, mut alice, mut bob) = both();
+    stage.attack(Attack::TooFast);
+    alice.types("--n");
+    assert_eq!(until(&mut alice, "error"), ["error not_in_chat"], "nothing was asked for");
+    alice.types("--l");
+    assert_eq!(until(&mut alice, "error"), ["error too_fast"]);
+    alice.types("--r bob");
+    assert_eq!(until(&mut alice, "error"), ["calling", "error too_fast"]);
+    stage.be_honest();
+    tells_nothing(&mut bob);
+    stage.all_is_well(alice, bob);
+}
+
 #[test]
 fn an_acceptance_that_is_made_up_leads_to_no_chat() {
     let (stage, mut alice, mut bob) = both();

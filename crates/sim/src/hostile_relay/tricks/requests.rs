@@ -1,7 +1,7 @@
 //! Requests to talk, and the answers to them.
 
 use bytes::Bytes;
-use protocol::{Accepted, Request, ServerName, ToClient, ToServer};
+use protocol::{Accepted, Asked, ChatId, Request, ServerName, ToClient, ToServer, TooFast};
 
 use super::{Acts, Moment, Trick};
 use crate::hostile_relay::{
@@ -95,6 +95,28 @@ impl Trick for Calls {
                 acts.say(link, &ToClient::RequestToTalk(Request { peer: other, chat }));
             }
         }
+    }
+}
+
+/// Everybody is too fast.
+pub(super) struct Hold;
+
+impl Trick for Hold {
+    fn moment(&mut self, _: &Notes, link: Link, moment: Moment, acts: &mut Acts) {
+        if moment == Moment::LoggedIn {
+            for asked in [Asked::List, Asked::RequestToTalk(ChatId::from_bytes([0; 16]))] {
+                acts.say(link, &ToClient::TooFast(TooFast { asked, retry_in_ms: u32::MAX }));
+            }
+        }
+    }
+
+    fn up(&mut self, _: &Notes, link: Link, frame: Bytes, acts: &mut Acts) {
+        let asked = match ToServer::decode(&frame) {
+            Ok(ToServer::List(_)) => Asked::List,
+            Ok(ToServer::RequestToTalk(request)) => Asked::RequestToTalk(request.chat),
+            _ => return acts.up(link, frame),
+        };
+        acts.say(link, &ToClient::TooFast(TooFast { asked, retry_in_ms: u32::MAX }));
     }
 }
 

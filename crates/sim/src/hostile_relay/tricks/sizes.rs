@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use protocol::{
-    Accepted, ChatHeader, ChatId, Close, CloseReason, Code, Established, List, Message, PublicKey, Request, Resume,
-    ServerName, ToClient, ToServer, limits::MAX_FRAME,
+    Accepted, Asked, ChatHeader, ChatId, Close, CloseReason, Code, Established, List, Message, PublicKey, Request,
+    Resume, ServerName, ToClient, ToServer, TooFast, limits::MAX_FRAME,
 };
 
 use super::{Acts, Moment, Trick};
@@ -59,7 +59,7 @@ impl Trick for EveryCodeInChat {
 }
 
 /// Frames about a chat, of all codes that name one and do not end it.
-fn about(chat: ChatId, forger: &mut Forger) -> [ToClient; 8] {
+fn about(chat: ChatId, forger: &mut Forger) -> [ToClient; 9] {
     let key = PublicKey::from_bytes([7; 32]);
     let (key_package, welcome) = (forger.noise(2700), forger.noise(2700));
     [
@@ -69,6 +69,7 @@ fn about(chat: ChatId, forger: &mut Forger) -> [ToClient; 8] {
         ToClient::UserNotFound(chat),
         ToClient::Resume(Resume { chat, expected: 7 }),
         ToClient::PeerAway(chat),
+        ToClient::TooFast(TooFast { asked: Asked::RequestToTalk(chat), retry_in_ms: 0 }),
         ToClient::Resume(Resume { chat, expected: 0 }),
         ToClient::Pong,
     ]
