@@ -17,7 +17,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::{rate::Rate, session::Patience};
+use crate::{admission::Limits, rate::Rate, session::Patience};
 
 /// The port of a server whose operator names none. It stands in no list of registered or customary services.
 pub const DEFAULT_PORT: u16 = 7478;
@@ -52,6 +52,16 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Connections that are open at once.
     pub max_connections: usize,
+    /// Connections of one address that are open at once. Here and below, an IPv6 address counts by its first 64 bits.
+    pub max_connections_per_address: usize,
+    /// Connections that are open at once without their user being logged in.
+    pub max_pending: usize,
+    /// The same of one address.
+    pub max_pending_per_address: usize,
+    /// New connections of one address in a minute.
+    pub connection_rate_per_address: usize,
+    /// New connections of one address at once, when it has made none for a while.
+    pub connection_burst_per_address: usize,
     /// Names in one page of the online list.
     pub list_page: usize,
     /// Pages of the online list that one client gets in a minute.
@@ -126,6 +136,11 @@ impl Config {
             directory_poll: Duration::from_secs(1),
             shutdown_timeout: Duration::from_secs(5),
             max_connections: 20_000,
+            max_connections_per_address: 5_000,
+            max_pending: 2_000,
+            max_pending_per_address: 1_000,
+            connection_rate_per_address: 6_000,
+            connection_burst_per_address: 5_000,
             list_page: 200,
             list_rate: 600,
             list_burst: 100,
@@ -133,6 +148,17 @@ impl Config {
             request_burst: 20,
             mailbox_frames: 1024,
             mailbox_bytes: 4 << 20,
+        }
+    }
+
+    /// How many connections are let in.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            connections: self.max_connections,
+            per_address: self.max_connections_per_address,
+            pending: self.max_pending,
+            pending_per_address: self.max_pending_per_address,
+            rate: Rate::new(self.connection_rate_per_address, self.connection_burst_per_address),
         }
     }
 
@@ -202,11 +228,6 @@ impl Config {
         text
     }
 }
-
-/// A rate that is as good as none.
-const MOST_PER_MINUTE: usize = 1_000_000;
-/// A burst that is as good as any.
-const MOST_AT_ONCE: usize = 1_000_000;
 
 const HEAD: &str = "\
 # Settings of a Sottovoce server. Where a setting's line starts with #, it shows the default: take the # away and
@@ -333,28 +354,67 @@ fn settings(config: &mut Config) -> Vec<Setting<'_>> {
             1_000_000,
             "How many connections may be open at once. Each takes a file descriptor (ulimit -n).",
         ),
+        // A whole building behind one address, or a balancer that hides where its connections come from.
+        count(
+            "max_connections_per_address",
+            &mut config.max_connections_per_address,
+            1,
+            1_000_000,
+            "How many of them may come from one address. Here and below, an IPv6 address counts by its first 64 bits.\n\
+             If all your users come through one address, a balancer's perhaps, raise this and the four below.",
+        ),
+        count(
+            "max_pending",
+            &mut config.max_pending,
+            1,
+            1_000_000,
+            "How many connections may be open whose user is not logged in yet. For one more, the address with the most\n\
+             of them loses the one that has got no further for the longest time.",
+        ),
+        count(
+            "max_pending_per_address",
+            &mut config.max_pending_per_address,
+            1,
+            1_000_000,
+            "How many of them may come from one address. For one more, it loses one of its own in the same way.",
+        ),
+        count(
+            "connection_rate_per_address",
+            &mut config.connection_rate_per_address,
+            1,
+            1_000_000,
+            "How many new connections one address may make in a minute. Further ones are closed at once.",
+        ),
+        // All who may be connected from there may come back at once.
+        count(
+            "connection_burst_per_address",
+            &mut config.connection_burst_per_address,
+            1,
+            1_000_000,
+            "How many it may make at once before that counts, so that all can come back when the server is restarted.",
+        ),
         count("list_page", &mut config.list_page, 1, MAX_PAGE, "How many names one page of the online list has."),
         // The full-screen face asks every 4 s for all pages that its user has scrolled to, and at each key of a search.
         count(
             "list_rate",
             &mut config.list_rate,
             1,
-            MOST_PER_MINUTE,
+            1_000_000,
             "How many pages of the online list one client gets in a minute. Clients keep the list that they show fresh.",
         ),
-        count("list_burst", &mut config.list_burst, 1, MOST_AT_ONCE, "How many it gets at once before that counts."),
+        count("list_burst", &mut config.list_burst, 1, 1_000_000, "How many it gets at once before that counts."),
         count(
             "request_rate",
             &mut config.request_rate,
             1,
-            MOST_PER_MINUTE,
+            1_000_000,
             "How many requests to talk one client may make in a minute.",
         ),
         count(
             "request_burst",
             &mut config.request_burst,
             1,
-            MOST_AT_ONCE,
+            1_000_000,
             "How many it may make at once before that counts.",
         ),
         // Both sides of a mailbox's chat may send their window again while the old one is still in it.

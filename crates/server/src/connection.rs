@@ -4,16 +4,18 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use protocol::{Machine as _, PublicKey, ServerError, UserName};
+use protocol::{Machine as _, PublicKey, ServerError, UserName, limits::MAX_FRAME};
 use tokio::{
     io::{AsyncWriteExt as _, ReadHalf, WriteHalf},
     net::TcpStream,
     time::{Instant as Deadline, sleep_until, timeout},
 };
 use tokio_rustls::server::TlsStream;
-use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec, LengthDelimitedCodecError};
 
 use crate::{
+    counters::Refusal,
+    gate::{Doorway, Visit},
     listener::Relay,
     mailbox::{Inbox, Mailbox, Order, mailbox},
     session::{Input, Output, Session},
@@ -25,37 +27,51 @@ const MAX_UNSENT: usize = 64 * 1024;
 /// Bytes that may wait to be written before a session takes in no more frames of its client, whose answers wait behind
 /// them. More than letters can make wait, so that a client that reads slowly is still heard.
 const MAX_UNSENT_WITH_ANSWERS: usize = 3 * MAX_UNSENT;
+/// Bytes of a frame until the log-in is through: a `Login` with the longest names and a chat.
+const MAX_FIRST_FRAME: usize = 92;
 /// Letters that are taken in before others have a turn.
 const MAX_LETTERS: usize = 64;
 
 /// Serves one connection until it ends. Whatever the other side does, only this connection ends.
-pub(crate) async fn serve(socket: TcpStream, relay: Arc<Relay>) {
-    let handshake = relay.acceptor.accept(socket);
-    let stream = tokio::select! {
+pub(crate) async fn serve(socket: TcpStream, visit: Arc<Visit>, relay: Arc<Relay>) {
+    let handshake = relay.acceptor.accept(Doorway::new(socket, visit.clone()));
+    let mut stream = tokio::select! {
         biased;
-        () = relay.stop.cancelled() => return,
+        () = visit.end().cancelled() => return,
         stream = timeout(relay.config.handshake_timeout, handshake) => match stream {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "handshake failed"),
-            Err(_) => return tracing::debug!("handshake took too long"),
+            Ok(Err(error)) => {
+                relay.counters.count(Refusal::Handshake);
+                return tracing::debug!(%error, "handshake failed");
+            }
+            Err(_) => {
+                relay.counters.count(Refusal::SlowHandshake);
+                return tracing::debug!("handshake took too long");
+            }
         },
     };
+    stream.get_mut().0.is_through();
     match identity::client_key(stream.get_ref().1) {
-        Ok(key) => Connection::new(stream, key, relay).run().await,
-        Err(error) => tracing::debug!(%error, "handshake without a usable client key"),
+        // On the heap: what waits for a handshake should take little.
+        Ok(key) => Box::pin(Connection::new(stream, key, visit, relay).run()).await,
+        Err(error) => {
+            relay.counters.count(Refusal::Handshake);
+            tracing::debug!(%error, "handshake without a usable client key");
+        }
     }
 }
 
 struct Connection {
     relay: Arc<Relay>,
+    visit: Arc<Visit>,
     id: SessionId,
     session: Session,
     key: PublicKey,
     registered: Option<UserName>,
     mailbox: Mailbox,
     inbox: Inbox,
-    frames: FramedRead<ReadHalf<TlsStream<TcpStream>>, LengthDelimitedCodec>,
-    writer: WriteHalf<TlsStream<TcpStream>>,
+    frames: FramedRead<ReadHalf<TlsStream<Doorway>>, LengthDelimitedCodec>,
+    writer: WriteHalf<TlsStream<Doorway>>,
     unsent: BytesMut,
     unflushed: bool,
     /// The removals that had been carried out when the directory was last asked.
@@ -64,10 +80,12 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(stream: TlsStream<TcpStream>, key: PublicKey, relay: Arc<Relay>) -> Self {
+    fn new(stream: TlsStream<Doorway>, key: PublicKey, visit: Arc<Visit>, relay: Arc<Relay>) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let (mailbox, inbox) = mailbox(relay.config.mailbox_frames, relay.config.mailbox_bytes);
         let id = relay.next_session();
+        let mut codec = protocol::frame_codec();
+        codec.set_max_frame_length(MAX_FIRST_FRAME);
         Self {
             id,
             session: Session::new(id, key, relay.config.name.clone(), relay.config.patience(), now()),
@@ -75,12 +93,13 @@ impl Connection {
             registered: None,
             mailbox,
             inbox,
-            frames: FramedRead::new(reader, protocol::frame_codec()),
+            frames: FramedRead::new(reader, codec),
             writer,
             unsent: BytesMut::new(),
             unflushed: false,
             sweep: 0,
             ending: false,
+            visit,
             relay,
         }
     }
@@ -88,7 +107,7 @@ impl Connection {
     async fn run(mut self) {
         let alarm = sleep_until(Deadline::now());
         tokio::pin!(alarm);
-        let (stop, end) = (self.relay.stop.clone(), self.inbox.end());
+        let (visit, end) = (self.visit.clone(), self.inbox.end());
         while !self.ending {
             // The alarm is moved forward only when it must ring earlier: each frame puts the idle limit off, and an
             // alarm that rings too early costs less than one that is set anew for each frame.
@@ -102,7 +121,12 @@ impl Connection {
             // Nothing goes first: whoever floods one of these must not keep the others from being heard.
             tokio::select! {
                 // The server stops, or this session is to end. That waits behind nothing that is slow.
-                () = stop.cancelled() => self.end(Input::End(ServerError::ShuttingDown)).await,
+                () = visit.end().cancelled() => {
+                    if !self.relay.stop.is_cancelled() {
+                        return tracing::debug!("made room before the log-in");
+                    }
+                    self.end(Input::End(ServerError::ShuttingDown)).await;
+                }
                 () = end.cancelled() => match self.inbox.order() {
                     Some(Order::End(reason)) => self.end(Input::End(reason)).await,
                     Some(Order::Replaced { held }) => self.end(Input::Replaced { held }).await,
@@ -123,6 +147,9 @@ impl Connection {
                     // Copied: a frame as it was read keeps the whole buffer that it was read into, and a mailbox is bounded
                     // by the lengths of the frames that wait in it.
                     Some(Ok(frame)) => self.input(Input::Frame(Bytes::copy_from_slice(&frame))).await,
+                    Some(Err(error)) if error.get_ref().is_some_and(|error| error.is::<LengthDelimitedCodecError>()) => {
+                        self.input(Input::End(ServerError::Protocol)).await;
+                    }
                     Some(Err(_)) | None => self.input(Input::Lost).await,
                 },
                 // Time.
@@ -179,6 +206,7 @@ impl Connection {
     async fn carry_out(&mut self, output: Output) -> Option<Input> {
         match output {
             Output::Send(frame) => {
+                self.relay.counters.count_frame(&frame);
                 self.enqueue(&frame);
                 None
             }
@@ -192,10 +220,22 @@ impl Connection {
                 result.err().map(|why| Input::Undelivered { to, chat, is_repeated, why })
             }
             Output::LookUp(user) => {
+                self.visit.gets_further();
                 self.sweep = self.relay.sweeps();
-                Some(Input::Registered(self.look_up(&user).await))
+                let deadline = self.session.deadline().map_or_else(Deadline::now, Deadline::from_std);
+                tokio::select! {
+                    biased;
+                    () = self.visit.end().cancelled() => None,
+                    answer = self.look_up(&user) => Some(Input::Registered(answer)),
+                    () = sleep_until(deadline) => Some(Input::Tick),
+                }
             }
             Output::Register { user, held } => {
+                if !self.visit.logs_in() {
+                    // It has just had to make room, and is about to hear of it.
+                    return None;
+                }
+                self.frames.decoder_mut().set_max_frame_length(MAX_FRAME);
                 self.relay.router.register(user.clone(), self.id, self.key, self.mailbox.clone(), held);
                 let moved_on = self.sweep != self.relay.sweeps();
                 self.registered = Some(user.clone());
@@ -218,7 +258,8 @@ impl Connection {
             .directory
             .key_of(user)
             .await
-            .inspect_err(|error| tracing::error!(%error, "the directory cannot be asked"))
+            // Strangers can ask for this again and again; the watch on the directory says it where the operator looks.
+            .inspect_err(|error| tracing::debug!(%error, "the directory cannot be asked"))
             .ok()
     }
 
@@ -231,6 +272,7 @@ impl Connection {
     }
 
     async fn close(mut self) {
+        let is_known = self.registered.is_some();
         self.go_offline();
         let farewell = async {
             while !self.unsent.is_empty() || self.unflushed {
@@ -239,7 +281,15 @@ impl Connection {
             self.writer.shutdown().await
         };
         // A client that does not read what it is told is not waited for.
-        let _ = timeout(self.relay.config.shutdown_timeout, farewell).await;
+        let farewell = timeout(self.relay.config.shutdown_timeout, farewell);
+        if is_known || self.relay.stop.is_cancelled() {
+            let _ = farewell.await;
+        } else {
+            tokio::select! {
+                _ = farewell => {}
+                () = self.visit.end().cancelled() => {}
+            }
+        }
     }
 
     /// Takes the user offline, unless a newer session stands in the place of this one.
@@ -272,7 +322,7 @@ impl Drop for Connection {
 
 /// Writes some of what is unsent, or flushes it. May be dropped and called again: what is written is gone from `unsent`.
 async fn write(
-    writer: &mut WriteHalf<TlsStream<TcpStream>>,
+    writer: &mut WriteHalf<TlsStream<Doorway>>,
     unsent: &mut BytesMut,
     unflushed: &mut bool,
 ) -> std::io::Result<()> {

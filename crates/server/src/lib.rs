@@ -1,10 +1,13 @@
 //! Sottovoce's relay. It sees who is online and who talks to whom, and passes on sealed frames that it has no code to
 //! open: this crate never depends on the one that seals.
 
+pub mod admission;
 pub mod config;
 mod connection;
+pub mod counters;
 pub mod directory;
 mod fault;
+mod gate;
 mod listener;
 pub mod mailbox;
 pub mod rate;

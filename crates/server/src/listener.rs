@@ -6,11 +6,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use protocol::ServerError;
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    time::timeout,
+};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{
     sync::CancellationToken,
@@ -20,13 +23,21 @@ use tokio_util::{
 use crate::{
     config::Config,
     connection,
+    counters::{Counters, Refused},
     directory::{Directory, DirectoryError},
+    gate::Gate,
     router::Router,
     signal::SessionId,
 };
 
 /// How long to wait when the system has no socket to give, before asking it again.
 const OUT_OF_SOCKETS_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that the system keeps until they are accepted; it may keep fewer (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
+
+/// Between two words in the log about what was refused.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// How long the directory may be unreadable before all sessions end.
 const MAX_BLIND: Duration = Duration::from_secs(30);
@@ -43,6 +54,8 @@ pub(crate) struct Relay {
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) directory: Directory,
     pub(crate) router: Router,
+    pub(crate) counters: Arc<Counters>,
+    gate: Arc<Gate>,
     pub(crate) stop: CancellationToken,
     sweeps: AtomicU64,
     sessions: AtomicU64,
@@ -54,12 +67,16 @@ impl Server {
     /// # Errors
     /// The system's error when it does not give the address.
     pub async fn bind(config: Config, tls: Arc<rustls::ServerConfig>, directory: Directory) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(config.listen).await?;
+        let listener = listen(config.listen)?;
         let router = Router::new(config.list_page);
+        let counters = Arc::new(Counters::default());
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let relay = Relay {
             acceptor: TlsAcceptor::from(tls),
             directory,
             router,
+            gate: Arc::new(Gate::new(config.limits(), cores, counters.clone())),
+            counters,
             stop: CancellationToken::new(),
             sweeps: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
@@ -76,13 +93,18 @@ impl Server {
         self.listener.local_addr()
     }
 
+    /// What the server counts while it runs.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.relay.counters.clone()
+    }
+
     /// Serves until `stop` is cancelled; then tells all clients and waits for their connections to end, for as long
     /// as the configuration's `shutdown_timeout`.
     pub async fn run(self, stop: CancellationToken) {
         let Self { listener, relay } = self;
         let connections = TaskTracker::new();
         let watch = AbortOnDropHandle::new(tokio::spawn(keep_watching(relay.clone())));
-        let places = Arc::new(Semaphore::new(relay.config.max_connections));
+        let telling = AbortOnDropHandle::new(tokio::spawn(tell_refusals(relay.counters.clone())));
         tracing::info!("serving");
         loop {
             let accepted = tokio::select! {
@@ -91,33 +113,35 @@ impl Server {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((socket, _)) => {
-                    // Beyond the limit a connection is closed at once: it costs nothing, and its client is told by it.
-                    let Ok(place) = places.clone().try_acquire_owned() else {
-                        tracing::warn!("connection refused: max_connections are there");
+                Ok((socket, peer)) => {
+                    // Beyond the limits a connection is closed at once: it costs nothing, and its client is told by it.
+                    let Some(visit) = relay.gate.enter(peer.ip(), &relay.stop, now()) else {
                         continue;
                     };
                     if let Err(error) = socket.set_nodelay(true) {
                         tracing::debug!(%error, "no TCP_NODELAY");
                     }
                     let relay = relay.clone();
-                    connections.spawn(async move {
-                        connection::serve(socket, relay).await;
-                        drop(place);
-                    });
+                    connections.spawn(connection::serve(socket, visit, relay));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "no connection accepted");
+                    // The same will happen again at once, until a socket is given back.
+                    tracing::debug!(%error, "no connection accepted");
+                    relay.gate.makes_room(now());
                     pause(OUT_OF_SOCKETS_PAUSE).await;
                 }
             }
         }
         tracing::info!("stopping");
-        drop(watch);
+        drop((watch, telling));
         relay.stop.cancel();
         connections.close();
         if timeout(relay.config.shutdown_timeout, connections.wait()).await.is_err() {
             tracing::warn!(left = connections.len(), "connections were cut that did not end in time");
+        }
+        let refused = relay.counters.refused();
+        if !refused.is_nothing() {
+            tracing::info!(%refused, "since the start");
         }
     }
 }
@@ -141,6 +165,20 @@ async fn keep_watching(relay: Arc<Relay>) {
     while AbortOnDropHandle::new(tokio::spawn(watch_directory(relay.clone()))).await.is_err() {
         relay.router.end_all(ServerError::Unavailable);
         pause(relay.config.directory_poll).await;
+    }
+}
+
+/// Says in the log what was refused: once in a while, and only if something was.
+async fn tell_refusals(counters: Arc<Counters>) {
+    let mut told = Refused::default();
+    loop {
+        pause(TELL_EVERY).await;
+        let refused = counters.refused();
+        let since = refused.since(&told);
+        if !since.is_nothing() {
+            tracing::info!(refused = %since, "in the last minute");
+        }
+        told = refused;
     }
 }
 
@@ -180,6 +218,19 @@ async fn sweep(relay: &Relay) -> Result<(), DirectoryError> {
         }
     }
     Ok(())
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that is started again finds connections of the one before that are still being closed.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the driver that hands the machine its time")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 #[expect(clippy::disallowed_methods, reason = "there is no event to wait for: time itself is what has to pass")]

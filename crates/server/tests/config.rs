@@ -55,6 +55,11 @@ grace_period = "15s"
 directory_poll = "2s"
 shutdown_timeout = "16s"
 max_connections = 1_000
+max_connections_per_address = 6
+max_pending = 7
+max_pending_per_address = 8
+connection_rate_per_address = 9
+connection_burst_per_address = 10
 list_page = 1
 list_rate = 2
 list_burst = 3
@@ -97,6 +102,11 @@ fn every_setting_can_be_changed() {
         directory_poll: s(2),
         shutdown_timeout: s(16),
         max_connections: 1000,
+        max_connections_per_address: 6,
+        max_pending: 7,
+        max_pending_per_address: 8,
+        connection_rate_per_address: 9,
+        connection_burst_per_address: 10,
         list_page: 1,
         list_rate: 2,
         list_burst: 3,
@@ -119,6 +129,11 @@ fn a_name_is_enough_and_may_hold_any_of_its_characters() {
 fn bounds_are_within_bounds() {
     let numbers = [
         ("max_connections", 1, 1_000_000),
+        ("max_connections_per_address", 1, 1_000_000),
+        ("max_pending", 1, 1_000_000),
+        ("max_pending_per_address", 1, 1_000_000),
+        ("connection_rate_per_address", 1, 1_000_000),
+        ("connection_burst_per_address", 1, 1_000_000),
         ("list_page", 1, MAX_PAGE),
         ("list_rate", 1, 1_000_000),
         ("list_burst", 1, 1_000_000),

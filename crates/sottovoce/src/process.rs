@@ -33,12 +33,14 @@ pub(crate) fn keep_memory_private() {
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
-/// Takes as many file descriptors as the system allows: each connection needs one.
-pub(crate) fn take_all_descriptors() {
+/// Takes as many file descriptors as the system allows, since each connection needs one. How many that are; `None` if
+/// there is no limit.
+pub(crate) fn take_all_descriptors() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).is_err() {
         tracing::debug!("the limit of open files stays as it is");
     }
+    getrlimit(Resource::Nofile).current
 }
 
 /// Whether a person sits at a terminal whose whole screen can be used.

@@ -22,6 +22,9 @@ use crate::{
 /// Bytes of the longest file that is read for a public key; a line has some hundred.
 const MAX_KEY_FILE: u64 = 64 * 1024;
 
+/// Files that a server needs for other things than connections: its directory, above all, which is opened several times.
+const OTHER_FILES: usize = 64;
+
 /// `sottovoce server …`
 pub(crate) async fn administer(command: Command) -> Result<(), Failure> {
     // Certificate keys are secrets, too.
@@ -40,7 +43,7 @@ pub(crate) async fn administer(command: Command) -> Result<(), Failure> {
             config.listen = listen.unwrap_or(config.listen);
             log(&config.log)?;
             ::server::log_panics_by_place();
-            process::take_all_descriptors();
+            fit(&mut config, process::take_all_descriptors());
             let stop = process::stop_by_signal()?;
             let server = open(&dir, config).await?;
             let address = server.local_addr().map_err(|error| Failure::new(format_args!("no address: {error}")))?;
@@ -48,6 +51,21 @@ pub(crate) async fn administer(command: Command) -> Result<(), Failure> {
             server.run(stop).await;
             Ok(())
         }
+    }
+}
+
+/// Has a server let in no more connections than it has files for: one that ran out of them could not look up who logs
+/// in, either.
+fn fit(config: &mut Config, files: Option<u64>) {
+    let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    let room = files.saturating_sub(OTHER_FILES).max(1);
+    if config.max_connections > room {
+        tracing::warn!(
+            "max_connections is {}, but this process may open only {files} files: {room} connections are let in at \
+             most; raise the limit (ulimit -Hn, or LimitNOFILE of a systemd unit) or lower the setting",
+            config.max_connections
+        );
+        config.max_connections = room;
     }
 }
 

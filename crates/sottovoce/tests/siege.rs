@@ -89,8 +89,12 @@ const ATTACKS: [Attack; 12] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_siege_does_not_reach_those_who_chat() {
-    // Short limits let the attackers come back all the sooner.
-    let mut world = World::with("handshake_timeout = \"500ms\"\nlogin_timeout = \"500ms\"\nrefusal_delay = \"100ms\"");
+    // Short limits let the attackers come back all the sooner; and they come from the address of those inside, who would
+    // pay for it if that could be used up.
+    let mut world = World::with(
+        "handshake_timeout = \"500ms\"\nlogin_timeout = \"500ms\"\nrefusal_delay = \"100ms\"\n\
+         connection_rate_per_address = 1000000",
+    );
     let registry = Registry::of(&world).await;
     let process = world.server.id();
     let mut alice = Person::log_in(&registry.register("alice").await).await;

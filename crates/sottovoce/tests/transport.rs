@@ -283,8 +283,14 @@ fn before_log_in_there_is_nothing_but_log_in() {
     frames.extend(malformed());
     for frame in &frames {
         let mut raw = alice.connect();
-        raw.send(frame);
-        assert_eq!(raw.hear_all(), [ToClient::Error(ServerError::Protocol)], "{:02x?}", &frame[..frame.len().min(40)]);
+        // What the server does not read, because nobody has that much to say there, may cost its answer.
+        let is_long = frame.len() > 92;
+        let head = &frame[..frame.len().min(40)];
+        match raw.try_send(frame).map(|()| raw.hear_all()) {
+            Ok(heard) if !is_long => assert_eq!(heard, [ToClient::Error(ServerError::Protocol)], "{head:02x?}"),
+            Ok(heard) => assert!(heard.is_empty() || heard == [ToClient::Error(ServerError::Protocol)], "{head:02x?}"),
+            Err(error) => assert!(is_long, "{error}: {head:02x?}"),
+        }
     }
     let mut raw = alice.connect();
     raw.say(&ToServer::Exit);

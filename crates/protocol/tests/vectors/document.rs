@@ -106,8 +106,8 @@ fn timers_and_queues_of_a_server() {
     }
     assert_eq!(numbers("### Settings of a server"), real);
 
-    let sources =
-        ["config.rs", "connection.rs", "mailbox.rs", "session.rs"].map(|source| format!("crates/server/src/{source}"));
+    let sources = ["admission.rs", "config.rs", "connection.rs", "gate.rs", "mailbox.rs", "session.rs"];
+    let sources = sources.map(|source| format!("crates/server/src/{source}"));
     let real = constants(&sources.each_ref().map(String::as_str), Some(&sizes_in_the_code()));
     assert_eq!(numbers("### Constants of a server"), real);
 }

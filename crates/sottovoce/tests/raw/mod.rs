@@ -88,9 +88,15 @@ impl Raw {
 
     /// Sends these bytes as one frame.
     pub(crate) fn send(&mut self, frame: &[u8]) {
+        self.try_send(frame).unwrap();
+    }
+
+    /// The same, to a server that may have had enough.
+    pub(crate) fn try_send(&mut self, frame: &[u8]) -> io::Result<()> {
         let mut bytes = u16::try_from(frame.len()).unwrap().to_be_bytes().to_vec();
         bytes.extend_from_slice(frame);
-        self.write(&bytes);
+        self.tls.write_all(&bytes)?;
+        self.tls.flush()
     }
 
     pub(crate) fn say(&mut self, frame: &ToServer) {

@@ -1,0 +1,331 @@
+//! Who may connect, and who has to make room for whom, as a machine: no socket, no clock.
+//!
+//! A connection is **pending** from when it is accepted until its user is logged in. What a stranger can do is to be
+//! pending; so only the pending make room, and nobody who is logged in ever does. Who makes room is chosen so that whoever
+//! floods pushes out the flood: of one address, or of the address with the most pending ones, the connection that has got
+//! no further for the longest time.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+    time::Instant,
+};
+
+use crate::rate::{Bucket, Rate};
+
+/// Addresses without a connection that are remembered because they have had many of late. Beyond that the one that has
+/// to wait the least is forgotten.
+const MAX_REMEMBERED: usize = 16_384;
+
+/// An address as the limits count it: an IPv4 address, or the /64 of an IPv6 address, which is the least that anybody
+/// gets. IPv4 addresses that are written as IPv6 ones (RFC 4291 section 2.5.5.2) count as what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The whole address.
+    V4(Ipv4Addr),
+    /// The first 64 bits.
+    V6([u16; 4]),
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Self::V6([a, b, c, d])
+            }
+        }
+    }
+}
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// In all.
+    pub connections: usize,
+    /// Of one address.
+    pub per_address: usize,
+    /// Pending in all.
+    pub pending: usize,
+    /// Pending of one address.
+    pub pending_per_address: usize,
+    /// New ones of one address.
+    pub rate: Rate,
+}
+
+/// Names a connection that was admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+/// The connections that there are. With each of them goes an `H`, by which its driver ends it.
+#[derive(Debug)]
+pub struct Admission<H> {
+    limits: Limits,
+    sources: BTreeMap<Source, Crowd>,
+    connections: BTreeMap<Ticket, Connection<H>>,
+    /// Addresses with pending connections, the one with the most last; of several the one whose oldest is the oldest.
+    crowds: BTreeSet<(usize, Reverse<Step>, Source)>,
+    /// Addresses that have no connection and are not forgotten before this moment.
+    remembered: BTreeSet<(Instant, Source)>,
+    pending: usize,
+    steps: u64,
+}
+
+/// Orders what pending connections have done: being accepted, and each step towards the log-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Step(u64);
+
+/// What there is of one address.
+#[derive(Debug, Default)]
+struct Crowd {
+    pending: BTreeMap<Step, Ticket>,
+    logged_in: usize,
+    bucket: Bucket,
+}
+
+#[derive(Debug)]
+struct Connection<H> {
+    source: Source,
+    /// The last step of one that is pending.
+    pending: Option<Step>,
+    handle: H,
+}
+
+/// A new connection has its place.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Admitted<H> {
+    /// Its own.
+    pub ticket: Ticket,
+    /// The one that had to make room, if one had to. It counts as gone.
+    pub dropped: Option<Dropped<H>>,
+}
+
+/// A pending connection that had to make room.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Dropped<H> {
+    /// What its driver is told by.
+    pub handle: H,
+    /// Whether it was for the sake of its own address's limit, rather than of one for all.
+    pub for_its_address: bool,
+}
+
+/// Why a connection is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Its address has made too many of late.
+    TooFast,
+    /// All that its address may have are logged in.
+    AddressFull,
+    /// All that there may be are logged in.
+    Full,
+}
+
+impl<H> Admission<H> {
+    /// Nobody is there yet.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            sources: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            crowds: BTreeSet::new(),
+            remembered: BTreeSet::new(),
+            pending: 0,
+            steps: 0,
+        }
+    }
+
+    /// A connection from `source` wants in, at `now`.
+    ///
+    /// # Errors
+    /// [`Refused`]: it is to be closed at once.
+    pub fn admit(&mut self, source: Source, handle: H, now: Instant) -> Result<Admitted<H>, Refused> {
+        self.forget(now);
+        self.awake(source);
+        let crowd = self.sources.entry(source).or_default();
+        let rate = crowd.bucket.take(self.limits.rate, now);
+        let (of_address, pending_of_address) = (crowd.len(), crowd.pending.len());
+        let victim = if rate.is_err() {
+            Err(Refused::TooFast)
+        } else if of_address >= self.limits.per_address {
+            if pending_of_address > 0 { Ok(Some((source, true))) } else { Err(Refused::AddressFull) }
+        } else if pending_of_address >= self.limits.pending_per_address {
+            Ok(Some((source, true)))
+        } else if self.connections.len() >= self.limits.connections || self.pending >= self.limits.pending {
+            match self.crowds.last() {
+                // With the newcomer its own address would have more than any other.
+                Some((most, ..)) if pending_of_address >= *most => Ok(Some((source, false))),
+                Some((.., crowded)) => Ok(Some((*crowded, false))),
+                None => Err(Refused::Full),
+            }
+        } else {
+            Ok(None)
+        };
+        let victim = victim.inspect_err(|_| self.rest(source, now))?;
+        let dropped = victim.and_then(|(source, for_its_address)| {
+            Some(Dropped { handle: self.drop_oldest(source, now)?, for_its_address })
+        });
+        let ticket = self.enter(source, handle);
+        Ok(Admitted { ticket, dropped })
+    }
+
+    /// A pending connection has done what costs its client something: it is the last now to make room.
+    pub fn gets_further(&mut self, ticket: Ticket) {
+        let step = self.next_step();
+        let Some(Connection { source, pending: Some(last), .. }) = self.connections.get_mut(&ticket) else {
+            return;
+        };
+        let (source, last) = (*source, std::mem::replace(last, step));
+        self.change(source, |crowd| {
+            crowd.pending.remove(&last);
+            crowd.pending.insert(step, ticket);
+        });
+    }
+
+    /// The user of a connection is logged in. Whether it was still there: otherwise it has had to make room, and is to
+    /// end.
+    pub fn logs_in(&mut self, ticket: Ticket) -> bool {
+        let Some(connection) = self.connections.get_mut(&ticket) else {
+            return false;
+        };
+        let source = connection.source;
+        if let Some(step) = connection.pending.take() {
+            self.pending = self.pending.saturating_sub(1);
+            self.change(source, |crowd| {
+                crowd.pending.remove(&step);
+                crowd.logged_in = crowd.logged_in.saturating_add(1);
+            });
+        }
+        true
+    }
+
+    /// A connection has ended, at `now`. One that had to make room has been gone since then.
+    pub fn leaves(&mut self, ticket: Ticket, now: Instant) {
+        let Some(Connection { source, pending, .. }) = self.connections.remove(&ticket) else {
+            return;
+        };
+        self.change(source, |crowd| match pending {
+            Some(step) => _ = crowd.pending.remove(&step),
+            None => crowd.logged_in = crowd.logged_in.saturating_sub(1),
+        });
+        if pending.is_some() {
+            self.pending = self.pending.saturating_sub(1);
+        }
+        self.rest(source, now);
+    }
+
+    /// The system has no more to give: a pending connection has to make room, as if for one more.
+    pub fn makes_room(&mut self, now: Instant) -> Option<H> {
+        let (.., source) = *self.crowds.last()?;
+        self.drop_oldest(source, now)
+    }
+
+    /// How many connections there are.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// How many of them are pending.
+    pub fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// How many addresses are known.
+    pub fn sources(&self) -> usize {
+        self.sources.len()
+    }
+
+    fn enter(&mut self, source: Source, handle: H) -> Ticket {
+        self.awake(source);
+        let step = self.next_step();
+        // A step is taken once, so it also tells connections apart.
+        let ticket = Ticket(step.0);
+        self.connections.insert(ticket, Connection { source, pending: Some(step), handle });
+        self.pending = self.pending.saturating_add(1);
+        self.change(source, |crowd| _ = crowd.pending.insert(step, ticket));
+        ticket
+    }
+
+    fn drop_oldest(&mut self, source: Source, now: Instant) -> Option<H> {
+        let (_, ticket) = self.sources.get(&source)?.pending.first_key_value()?;
+        let ticket = *ticket;
+        // What it leaves with is taken out before it counts as gone.
+        let connection = self.connections.remove(&ticket)?;
+        if let Some(step) = connection.pending {
+            self.pending = self.pending.saturating_sub(1);
+            self.change(source, |crowd| _ = crowd.pending.remove(&step));
+        }
+        self.rest(source, now);
+        Some(connection.handle)
+    }
+
+    /// Changes what there is of an address, and keeps its place among the crowds.
+    fn change(&mut self, source: Source, change: impl FnOnce(&mut Crowd)) {
+        let crowd = self.sources.entry(source).or_default();
+        let before = crowd.rank();
+        change(crowd);
+        let after = crowd.rank();
+        if let Some((most, oldest)) = before {
+            self.crowds.remove(&(most, oldest, source));
+        }
+        if let Some((most, oldest)) = after {
+            self.crowds.insert((most, oldest, source));
+        }
+    }
+
+    /// An address that has no connection is remembered for as long as its rate is not as if it had never been there.
+    fn rest(&mut self, source: Source, now: Instant) {
+        let Some(crowd) = self.sources.get(&source).filter(|crowd| crowd.len() == 0) else {
+            return;
+        };
+        match crowd.bucket.full_at() {
+            Some(full_at) if full_at > now => {
+                self.remembered.insert((full_at, source));
+                if self.remembered.len() > MAX_REMEMBERED
+                    && let Some((_, least)) = self.remembered.pop_first()
+                {
+                    self.sources.remove(&least);
+                }
+            }
+            _ => _ = self.sources.remove(&source),
+        }
+    }
+
+    /// An address that has, or is about to have, a connection is forgotten at no moment.
+    fn awake(&mut self, source: Source) {
+        if let Some(full_at) = self.sources.get(&source).and_then(|crowd| crowd.bucket.full_at()) {
+            self.remembered.remove(&(full_at, source));
+        }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while let Some((full_at, source)) = self.remembered.first().copied()
+            && full_at <= now
+        {
+            self.remembered.pop_first();
+            self.sources.remove(&source);
+        }
+    }
+
+    fn next_step(&mut self) -> Step {
+        self.steps = self.steps.saturating_add(1);
+        Step(self.steps)
+    }
+}
+
+impl Crowd {
+    fn len(&self) -> usize {
+        self.pending.len().saturating_add(self.logged_in)
+    }
+
+    fn rank(&self) -> Option<(usize, Reverse<Step>)> {
+        let (oldest, _) = self.pending.first_key_value()?;
+        Some((self.pending.len(), Reverse(*oldest)))
+    }
+}

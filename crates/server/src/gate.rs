@@ -1,0 +1,235 @@
+//! The way in: carries out what [`Admission`] decides, and bounds what a connection may cost until it is known whose it
+//! is.
+
+use std::{
+    io,
+    net::IpAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::sync::{CancellationToken, PollSemaphore};
+
+use crate::{
+    admission::{Admission, Admitted, Dropped, Limits, Refused, Source, Ticket},
+    counters::{Counters, Refusal},
+};
+
+/// Bytes that a client may send until it is logged in. A handshake and a log-in have less than 3,000.
+const MAX_BEFORE_LOG_IN: usize = 16 * 1024;
+
+/// Who is there, and who is at the door.
+pub(crate) struct Gate {
+    /// Held for a decision, never across an await.
+    admission: Mutex<Admission<CancellationToken>>,
+    counters: Arc<Counters>,
+    /// For a step of a handshake, which takes a fraction of a millisecond of a core.
+    handshakes: Arc<Semaphore>,
+}
+
+/// A connection's place among the others. It is given back when this is dropped.
+pub(crate) struct Visit {
+    gate: Arc<Gate>,
+    ticket: Ticket,
+    end: CancellationToken,
+    /// Bytes that may still come; of a user who is logged in as many as there are numbers.
+    allowance: AtomicUsize,
+}
+
+impl Gate {
+    /// `cores` is how many the process may use: handshakes leave one of them to others, if there is more than one.
+    pub(crate) fn new(limits: Limits, cores: usize, counters: Arc<Counters>) -> Self {
+        let handshakes = Arc::new(Semaphore::new(cores.saturating_sub(1).max(1)));
+        Self { admission: Mutex::new(Admission::new(limits)), counters, handshakes }
+    }
+
+    /// A connection from `address` was accepted. `None` if it is to be closed at once; whoever makes room for it has
+    /// been told. The end of `stop` is the end of its visit.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        address: IpAddr,
+        stop: &CancellationToken,
+        now: Instant,
+    ) -> Option<Arc<Visit>> {
+        let end = stop.child_token();
+        let admitted = self.admission().admit(Source::from(address), end.clone(), now);
+        match admitted {
+            Ok(Admitted { ticket, dropped }) => {
+                if let Some(Dropped { handle, for_its_address }) = dropped {
+                    handle.cancel();
+                    self.counters.count(match for_its_address {
+                        true => Refusal::CrowdedOutByItsAddress,
+                        false => Refusal::CrowdedOut,
+                    });
+                }
+                let allowance = AtomicUsize::new(MAX_BEFORE_LOG_IN);
+                Some(Arc::new(Visit { gate: self.clone(), ticket, end, allowance }))
+            }
+            Err(refused) => {
+                self.counters.count(match refused {
+                    Refused::TooFast => Refusal::ConnectionRate,
+                    Refused::AddressFull => Refusal::AddressFull,
+                    Refused::Full => Refusal::Full,
+                });
+                None
+            }
+        }
+    }
+
+    /// The system has no socket for a connection: one that is not logged in gives up its own.
+    pub(crate) fn makes_room(&self, now: Instant) {
+        self.counters.count(Refusal::NoSocket);
+        let dropped = self.admission().makes_room(now);
+        if let Some(end) = dropped {
+            self.counters.count(Refusal::CrowdedOut);
+            end.cancel();
+        }
+    }
+
+    fn admission(&self) -> MutexGuard<'_, Admission<CancellationToken>> {
+        // A decision that is broken off leaves the connections that there are, and wrong counts at worst.
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Visit {
+    /// Cancelled when the connection is to end: because the server stops, or because it has to make room before its
+    /// user is logged in.
+    pub(crate) fn end(&self) -> &CancellationToken {
+        &self.end
+    }
+
+    /// The client has taken a step towards its log-in.
+    pub(crate) fn gets_further(&self) {
+        self.gate.admission().gets_further(self.ticket);
+    }
+
+    /// The user is about to be logged in. False if the connection has just had to make room.
+    pub(crate) fn logs_in(&self) -> bool {
+        self.allowance.store(usize::MAX, Ordering::Relaxed);
+        self.gate.admission().logs_in(self.ticket)
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.gate.admission().leaves(self.ticket, now());
+    }
+}
+
+/// A socket through which a handshake takes its turn, and a stranger sends no more than it needs to.
+///
+/// All that a handshake computes, it computes on what it has just read. So whoever has read keeps its turn until it
+/// reads again, or writes.
+pub(crate) struct Doorway {
+    socket: TcpStream,
+    visit: Arc<Visit>,
+    handshake: Option<Handshake>,
+}
+
+struct Handshake {
+    turns: PollSemaphore,
+    turn: Option<OwnedSemaphorePermit>,
+    is_answered: bool,
+}
+
+impl Doorway {
+    pub(crate) fn new(socket: TcpStream, visit: Arc<Visit>) -> Self {
+        let turns = PollSemaphore::new(visit.gate.handshakes.clone());
+        Self { socket, visit, handshake: Some(Handshake { turns, turn: None, is_answered: false }) }
+    }
+
+    /// The handshake is over.
+    pub(crate) fn is_through(&mut self) {
+        self.handshake = None;
+        self.visit.gets_further();
+    }
+
+    /// What was read has been dealt with.
+    fn ends_turn(&mut self) {
+        if let Some(handshake) = &mut self.handshake {
+            handshake.turn = None;
+        }
+    }
+}
+
+impl AsyncRead for Doorway {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if let Some(handshake) = &mut this.handshake {
+            handshake.turn = None;
+            // Who has sent nothing does not wait for a turn.
+            ready!(this.socket.poll_read_ready(cx))?;
+            handshake.turn = ready!(handshake.turns.poll_acquire(cx));
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.socket).poll_read(cx, buffer);
+        if read.is_pending() {
+            this.ends_turn();
+        }
+        let allowance = this.visit.allowance.load(Ordering::Relaxed);
+        if allowance != usize::MAX {
+            let count = buffer.filled().len().saturating_sub(before);
+            let Some(left) = allowance.checked_sub(count) else {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "too much before the log-in")));
+            };
+            this.visit.allowance.store(left, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Doorway {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.writes();
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.writes();
+        Pin::new(&mut self.socket).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl Doorway {
+    fn writes(&mut self) {
+        self.ends_turn();
+        // The first thing that a server writes answers a hello: the client has sent a whole one.
+        if let Some(handshake) = &mut self.handshake
+            && !std::mem::replace(&mut handshake.is_answered, true)
+        {
+            self.visit.gets_further();
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the driver that hands the machine its time")]
+fn now() -> Instant {
+    Instant::now()
+}
