@@ -20,13 +20,14 @@ pub const SUITE: &str = "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519";
 /// The same for OpenMLS.
 pub(crate) const CIPHERSUITE: Ciphersuite = Ciphersuite::MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519;
 
-/// Frames by which one may lag behind the newest of its sender that was opened, within one epoch: none.
+/// Frames by which one may lag behind the newest of its sender that was opened, within one epoch: a few receipts that
+/// changed places.
 ///
 /// The order of the stream is the order in which frames were sealed: a counted frame opens after the one before it, a
-/// receipt between the two that it was sealed between, and what was lost is sent again before anything new. So the key
-/// of a frame that was left out is dropped at once. Were it kept, a peer who leaves out many would have them kept, and
-/// written down again with each frame that follows.
-pub const OUT_OF_ORDER: u32 = 0;
+/// receipt between the two that it was sealed between, and what was lost is sent again before anything new. So hardly a
+/// key of what was left out is kept. Were they kept, a peer who leaves out many would have them kept, and written down
+/// again with each frame that follows.
+pub const OUT_OF_ORDER: u32 = 16;
 
 /// Frames of a sender that may be missing before one that still opens, within one epoch.
 ///
