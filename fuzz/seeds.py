@@ -3,7 +3,7 @@
 
 Frames come from docs/vectors and from simulated chats, sessions' inputs from simulated chats, files from the program
 itself and from ssh-keygen; where a target takes a list of things to do, from a few stories. Run it from anywhere; it
-builds the program and the simulation. `cargo fuzz cmin` then keeps what adds something.
+builds the program and the simulation. `fuzz/keep` then keeps what adds something.
 """
 
 import base64
@@ -311,6 +311,10 @@ def stories():
     for part in range(16):
         keep("open", bytes([0, 0, 10, 0, 8, 3, 0, part, part]) + bytes(24))
         keep("open", bytes([0, 0, 10, 0, 8, 3, 0, 7, part % 8, 0, 0, part]) + bytes(24))
+    for part in range(16):
+        keep("open", bytes([0, 4, 0, 3, 0, 9, part, part]) + bytes(24))
+        keep("open", bytes([0, 4, 0, 3, 0, 9, 3, part]) + bytes(24))
+        keep("open", bytes([0, 4, 0, 3, 0, 9, 6, 0, part]) + bytes(24))
     # relay: connect and log in twice, ask, accept, establish, talk, lose, come back.
     alice, bob = [0, 0, 0], [0, 1, 0]
     ask, all_on, accept = [2, 0, 0, 2, 1, 1], [11], [2, 1, 0, 3, 1, 40]
@@ -327,6 +331,7 @@ def stories():
         keep("client", bytes([holds, 1] + [0, 0, 1, 1, 0, 0, 14, 30, 9, 14] * 4 + [4, 13, 14, 30, 12, 14]))
         keep("client", bytes([holds, 1, 0, 0, 3, 14, 26, 1, 24, 25, 14, 0, 1, 2, 14, 26, 0, 30, 10, 14, 24, 25, 14]))
         keep("client", bytes([holds, 1, 0, 0, 3, 8, 20, 9, 0, 14, 30, 9, 14, 5, 14, 14, 30, 13, 14]))
+        keep("client", bytes([holds, 1, 0, 0, 2, 14, 4, 13, 14, 12, 14, 0, 0, 1, 14, 1, 0, 0, 18, 1, 1, 14]))
         for code in range(14):
             keep("client", bytes([holds, 1, 22, code]) + bytes(8))
 

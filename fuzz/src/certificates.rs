@@ -1,6 +1,8 @@
 use std::sync::OnceLock;
 
-use identity::{Authority, Roots, UserKey, certificate_bears, certifies, check_authority, client_config, server_config};
+use identity::{
+    Authority, Roots, UserKey, certificate_bears, certifies, check_authority, client_config, server_config,
+};
 use protocol::ServerName;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
@@ -32,8 +34,7 @@ pub fn certificates(bytes: &[u8]) {
     if let (Some(certificate), Some(key)) = (parts.next(), parts.next())
         && let (Ok(certificate_pem), Ok(key_pem)) = (str::from_utf8(certificate), str::from_utf8(key))
     {
-        let authority =
-            Authority { certificate_pem: certificate_pem.to_owned(), key_pem: key_pem.to_owned().into() };
+        let authority = Authority { certificate_pem: certificate_pem.to_owned(), key_pem: key_pem.to_owned().into() };
         // Its certificate is checked against the authority before it is given out.
         let _ = identity::issue(&authority, &names[0], std::time::UNIX_EPOCH);
     }

@@ -4,8 +4,8 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use ::client::{Client, Command, Ending, ErrorCode, Event, Failure, Input, Output};
+use bytes::Bytes;
 use e2e::Member;
 use identity::{Negotiated, Pin, safety_number};
 use protocol::{
@@ -87,11 +87,9 @@ impl World {
     fn new(holds: bool) -> Self {
         let now = start();
         let [alice, bob] = [pair::alice().member(), pair::bob().member()];
-        let number =
-            safety_number(&alice.server, (&alice.user, &alice.key), (&bob.user, &bob.key)).to_string();
+        let number = safety_number(&alice.server, (&alice.user, &alice.key), (&bob.user, &bob.key)).to_string();
         let person = |user: &str, seed| Person::new(name(user), seed, holds, number.clone());
-        let mut world =
-            Self { now, people: [person("alice", 1), person("bob", 2)], chat: ChatId::from_bytes([0; 16]) };
+        let mut world = Self { now, people: [person("alice", 1), person("bob", 2)], chat: ChatId::from_bytes([0; 16]) };
         for at in 0..2 {
             world.handle(at, Input::Start);
         }
@@ -114,14 +112,20 @@ impl World {
         match what >> 1 {
             0 | 1 => self.say(at, script),
             2 | 3 => self.want(at, script),
-            4..7 => drop(self.pass(at)),
+            4 | 5 => drop(self.pass(at)),
+            6 => {
+                self.settle();
+                self.command(at, Command::Talk(self.people[1 - at].user.clone()));
+                self.settle();
+                self.command(1 - at, Command::Yes(None));
+            }
             7 => self.settle(),
             8 => drop(self.people[at].sent.pop_front()),
             9 => {
                 if let Some(frame) = self.people[at].sent.pop_front() {
                     let frames: Vec<_> = self.as_given(at, &frame).collect();
                     for frame in frames {
-                        let frame = edited(&frame, script).into();
+                        let frame = changed(&frame, script);
                         self.give(1 - at, frame);
                     }
                 }
@@ -295,7 +299,8 @@ impl World {
     fn handle(&mut self, at: usize, input: Input) {
         let mut inputs = VecDeque::from([input]);
         let mut rounds = 0;
-        while let Some(input) = inputs.pop_front() {
+        // The driver ends with its client.
+        while let Some(input) = inputs.pop_front().filter(|_| !self.people[at].told.is_over) {
             rounds += 1;
             assert!(rounds <= 64, "one input leads to ever more");
             let mut out = Vec::new();
@@ -441,6 +446,21 @@ impl Told {
     #[track_caller]
     fn is_in_chat_with(&self, peer: &str) {
         assert_eq!(self.chat.as_ref().map(UserName::as_str), Some(peer));
+    }
+}
+
+/// A frame with another header, or with any change in it.
+fn changed(frame: &Bytes, script: &mut Script<'_>) -> Bytes {
+    match (script.choice(4), ToClient::decode(frame)) {
+        (0, Ok(ToClient::Message(mut message))) => {
+            message.header.counter = script.number();
+            ToClient::Message(message).encode().unwrap()
+        }
+        (1, Ok(ToClient::Message(mut message))) => {
+            message.header.ack = script.number();
+            ToClient::Message(message).encode().unwrap()
+        }
+        _ => edited(frame, script).into(),
     }
 }
 

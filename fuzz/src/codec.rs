@@ -11,9 +11,16 @@ pub fn codec(bytes: &[u8]) {
     frame(bytes);
     whole::<ChatHeader>(bytes);
     whole::<Content>(bytes);
-    whole::<UserName>(bytes);
-    whole::<NamePrefix>(bytes);
-    whole::<ServerName>(bytes);
+    // What comes over the wire is what somebody could have typed, in its one form.
+    if let Some(name) = whole::<UserName>(bytes) {
+        assert_eq!(name.as_str().parse(), Ok(name));
+    }
+    if let Some(prefix) = whole::<NamePrefix>(bytes) {
+        assert_eq!(prefix.as_str().parse(), Ok(prefix));
+    }
+    if let Some(name) = whole::<ServerName>(bytes) {
+        assert_eq!(name.as_str().parse(), Ok(name));
+    }
     stream(bytes);
 }
 
@@ -36,10 +43,10 @@ fn frame(bytes: &[u8]) {
     assert_eq!(ChatHeader::chat_of(bytes).ok(), passed_on, "the server reads another chat than clients do");
 }
 
-fn whole<T: Serialize + DeserializeBytes>(bytes: &[u8]) {
-    if let Ok(value) = T::tls_deserialize_exact_bytes(bytes) {
-        assert_eq!(value.tls_serialize_detached().unwrap(), bytes);
-    }
+fn whole<T: Serialize + DeserializeBytes>(bytes: &[u8]) -> Option<T> {
+    let value = T::tls_deserialize_exact_bytes(bytes).ok()?;
+    assert_eq!(value.tls_serialize_detached().unwrap(), bytes);
+    Some(value)
 }
 
 /// Cuts the stream in two ways: not at all, and in pieces whose lengths are in the bytes themselves.

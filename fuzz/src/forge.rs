@@ -4,7 +4,9 @@
 use tls_codec::{DeserializeBytes as _, Serialize, VLBytes};
 
 use crate::{
-    mls::{Body, Capabilities, Commit, Extension, GroupInfo, KeyPackage, Leaf, Message, Node, Private, Source, TAG, read},
+    mls::{
+        Body, Capabilities, Commit, Extension, GroupInfo, KeyPackage, Leaf, Message, Node, Private, Source, TAG, read,
+    },
     script::{Script, edited},
 };
 
@@ -74,6 +76,7 @@ fn change_leaf(leaf: &mut Leaf, script: &mut Script<'_>) {
 fn change_extensions(extensions: &mut Vec<Extension>, script: &mut Script<'_>) {
     match script.choice(3) {
         0 => drop(extensions.pop()),
+        1 => extensions.push(Extension { kind: number(script), data: VLBytes::new(Vec::new()) }),
         _ => extensions.push(Extension { kind: number(script), data: script.bytes().to_vec().into() }),
     }
 }
@@ -217,11 +220,11 @@ fn change(field: &mut VLBytes, script: &mut Script<'_>) {
     *field = edited(field.as_slice(), script).into();
 }
 
-/// Small, as a rule: all that MLS numbers is.
+/// Small, as a rule: almost all that MLS numbers is.
 fn number(script: &mut Script<'_>) -> u16 {
     match script.byte() {
         255 => u16::try_from(script.short()).unwrap(),
-        small => small.into(),
+        small => u16::from(small) % 16,
     }
 }
 

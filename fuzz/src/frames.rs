@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use protocol::{
-    Accept, Accepted, ChatHeader, ChatId, Close, CloseReason, Establish, Established, Held, List, Login, Message, Page,
-    PublicKey, Request, Resume, ServerError, ToClient, ToServer, UserName,
+    Accept, Accepted, Asked, ChatHeader, ChatId, Close, CloseReason, Establish, Established, Held, List, Login,
+    Message, Page, PublicKey, Request, Resume, ServerError, ToClient, ToServer, TooFast, UserName,
 };
 
 use crate::script::{Script, edited};
@@ -53,7 +53,7 @@ pub(crate) fn key(user: &UserName) -> PublicKey {
 }
 
 pub(crate) fn reason(script: &mut Script<'_>) -> CloseReason {
-    *script.pick(&REASONS)
+    script.pick(&REASONS)
 }
 
 /// What a client sends: as a rule a frame, now and then one that is changed, and any bytes.
@@ -88,19 +88,18 @@ fn to_server_of(code: usize, script: &mut Script<'_>) -> ToServer {
 
 /// As it comes, with or without a chat from before.
 pub(crate) fn login(user: UserName, script: &mut Script<'_>) -> Login {
-    let held = script.flag().then(|| Held {
-        peer: self::user(script),
-        resume: Resume { chat: chat(script), expected: script.number() },
-    });
+    let held = script
+        .flag()
+        .then(|| Held { peer: self::user(script), resume: Resume { chat: chat(script), expected: script.number() } });
     Login { user, held }
 }
 
 /// What a server sends about `chat`, or about another: as a rule a frame, now and then one that is changed, and any bytes.
 pub(crate) fn from_server(about: ChatId, script: &mut Script<'_>) -> Bytes {
     match script.choice(16) {
-        14 => edited(&to_client(about, script).encode().unwrap(), script).into(),
+        14 => edited(&to_client(about, script).encode().unwrap_or_default(), script).into(),
         15 => Bytes::copy_from_slice(script.bytes()),
-        code => to_client_of(code, about, script).encode().unwrap(),
+        code => to_client_of(code, about, script).encode().unwrap_or_default(),
     }
 }
 
@@ -109,29 +108,43 @@ fn to_client(about: ChatId, script: &mut Script<'_>) -> ToClient {
     to_client_of(code, about, script)
 }
 
+fn chat_or(about: ChatId, script: &mut Script<'_>) -> ChatId {
+    if script.flag() { chat(script) } else { about }
+}
+
 fn to_client_of(code: usize, about: ChatId, script: &mut Script<'_>) -> ToClient {
-    let mut chat = || if script.flag() { self::chat(script) } else { about };
     match code {
         0 => {
             let names = (0..script.choice(4)).map(|_| user(script)).collect();
             ToClient::List(List { names, more: script.flag() })
         }
-        1 => ToClient::RequestToTalk(Request { chat: chat(), peer: user(script) }),
-        2 => ToClient::Accept(Accepted { chat: chat(), key: any_key(script), key_package: sealed(script) }),
-        3 => ToClient::Refuse(chat()),
-        4 => ToClient::Message(message(chat(), script)),
+        1 => ToClient::RequestToTalk(Request { chat: chat_or(about, script), peer: user(script) }),
+        2 => ToClient::Accept(Accepted {
+            chat: chat_or(about, script),
+            key: any_key(script),
+            key_package: sealed(script),
+        }),
+        3 => ToClient::Refuse(chat_or(about, script)),
+        4 => {
+            let chat = chat_or(about, script);
+            ToClient::Message(message(chat, script))
+        }
         5 => ToClient::SessionEstablishment(Established {
-            chat: chat(),
+            chat: chat_or(about, script),
             key: any_key(script),
             welcome: sealed(script),
         }),
-        6 => ToClient::UserNotFound(chat()),
-        7 => ToClient::ChatClosed(Close { chat: chat(), reason: reason(script) }),
+        6 => ToClient::UserNotFound(chat_or(about, script)),
+        7 => ToClient::ChatClosed(Close { chat: chat_or(about, script), reason: reason(script) }),
         8 => ToClient::LoggedIn("chat.example".parse().unwrap()),
-        9 => ToClient::Error(*script.pick(&ERRORS)),
+        9 => ToClient::Error(script.pick(&ERRORS)),
         10 => ToClient::Pong,
-        11 => ToClient::PeerAway(chat()),
-        _ => ToClient::Resume(Resume { chat: chat(), expected: script.number() }),
+        13 => {
+            let asked = if script.flag() { Asked::List } else { Asked::RequestToTalk(chat_or(about, script)) };
+            ToClient::TooFast(TooFast { asked, retry_in_ms: u32::from(script.byte()) })
+        }
+        11 => ToClient::PeerAway(chat_or(about, script)),
+        _ => ToClient::Resume(Resume { chat: chat_or(about, script), expected: script.number() }),
     }
 }
 

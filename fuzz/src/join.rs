@@ -1,4 +1,4 @@
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use e2e::{Chat, Culprit};
@@ -19,10 +19,11 @@ pub fn join(bytes: &[u8]) {
     let mut script = Script::new(bytes);
     let holds = script.flag();
     openmls_libcrux_crypto::hold(holds);
+    let Genuine { package, welcome } = genuine(holds);
     if script.flag() {
-        create(&changed(&GENUINE.package, &mut script), holds);
+        create(&changed(package, &mut script), package, holds);
     } else {
-        accept(&changed(&GENUINE.welcome, &mut script));
+        accept(&changed(welcome, &mut script), welcome);
     }
 }
 
@@ -32,11 +33,15 @@ struct Genuine {
     welcome: Bytes,
 }
 
-static GENUINE: LazyLock<Genuine> = LazyLock::new(|| {
-    let (_, package) = invitation();
-    let (_, welcome) = Chat::create(alice(), CHAT, bob().member(), &package, &mut rng(2)).unwrap();
-    Genuine { package, welcome }
-});
+/// It is made while hashes are what they are when it is read.
+fn genuine(holds: bool) -> &'static Genuine {
+    static GENUINE: [OnceLock<Genuine>; 2] = [const { OnceLock::new() }; 2];
+    GENUINE[usize::from(holds)].get_or_init(|| {
+        let (_, package) = invitation();
+        let (_, welcome) = Chat::create(alice(), CHAT, bob().member(), &package, &mut rng(2)).unwrap();
+        Genuine { package, welcome }
+    })
+}
 
 fn changed(genuine: &[u8], script: &mut Script<'_>) -> Vec<u8> {
     match script.choice(8) {
@@ -47,26 +52,26 @@ fn changed(genuine: &[u8], script: &mut Script<'_>) -> Vec<u8> {
     }
 }
 
-fn create(package: &[u8], holds: bool) {
+fn create(package: &[u8], genuine: &[u8], holds: bool) {
     match Chat::create(alice(), CHAT, bob().member(), package, &mut rng(2)) {
         Ok((chat, welcome)) => {
-            assert!(!holds || package == GENUINE.package, "nobody made this key package");
+            assert!(!holds || package == genuine, "nobody made this key package");
             mls::is_a_package(package, bob().member());
             mls::is_a_welcome(&welcome, CHAT, [alice().member(), bob().member()]);
             talks(chat);
         }
-        Err(error) => is_refused(error, package == GENUINE.package),
+        Err(error) => is_refused(error, package == genuine),
     }
 }
 
 /// Changed secrets are accepted also while seals hold, for HPKE is a copy here; the first frame finds them out.
-fn accept(welcome: &[u8]) {
+fn accept(welcome: &[u8], genuine: &[u8]) {
     match invitation().0.join(CHAT, alice().member(), welcome, &mut rng(3)) {
         Ok(chat) => {
             mls::is_a_welcome(welcome, CHAT, [alice().member(), bob().member()]);
             talks(chat);
         }
-        Err(error) => is_refused(error, welcome == GENUINE.welcome),
+        Err(error) => is_refused(error, welcome == genuine),
     }
 }
 

@@ -56,8 +56,8 @@ mod face {
     }
 }
 
-pub use certificates::certificates;
 pub use self::client::client;
+pub use certificates::certificates;
 pub use codec::codec;
 pub use join::join;
 pub use keys::keys;

@@ -68,7 +68,11 @@ impl Two {
                 // Renewals do not cross: the client machine has them take turns.
                 while self.deliver(0) || self.deliver(1) {}
                 self.sides[from].renew();
-                self.deliver(from);
+                if script.flag() {
+                    self.deliver(from);
+                } else {
+                    self.deliver_changed(from, script);
+                }
             }
             3 => drop(self.deliver(from)),
             4 => self.deliver_changed(from, script),
@@ -119,13 +123,7 @@ impl Two {
         let _ = self.open(1 - from, &header, &sealed, is_same);
     }
 
-    fn open(
-        &mut self,
-        reader: usize,
-        header: &ChatHeader,
-        sealed: &[u8],
-        is_genuine: bool,
-    ) -> Result<Opened, Error> {
+    fn open(&mut self, reader: usize, header: &ChatHeader, sealed: &[u8], is_genuine: bool) -> Result<Opened, Error> {
         let sender = if reader == 0 { bob() } else { alice() };
         let side = &mut self.sides[reader];
         let epoch = side.chat.epoch();
@@ -154,14 +152,7 @@ impl Two {
 
 impl Side {
     fn new(chat: Chat, seed: u64) -> Self {
-        Self {
-            chat,
-            rng: rng(seed),
-            counter: 0,
-            on_the_way: VecDeque::new(),
-            delivered: Vec::new(),
-            is_over: false,
-        }
+        Self { chat, rng: rng(seed), counter: 0, on_the_way: VecDeque::new(), delivered: Vec::new(), is_over: false }
     }
 
     fn say(&mut self, content: Content) {

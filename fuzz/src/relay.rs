@@ -58,7 +58,8 @@ struct Connection {
 }
 
 struct Sent {
-    to: UserName,
+    /// The other party, if the line of the chat is open.
+    to: Option<UserName>,
     chat: ChatId,
     by: SessionId,
     has_come: bool,
@@ -132,9 +133,11 @@ impl Relay {
         let Connection { id, session, .. } = &self.connections[at];
         let other = chat(script);
         let (to, chat) = match session.state() {
-            Some(State::Chatting { peer, chat, .. }) if script.flag() => (peer.clone(), *chat),
-            Some(State::Chatting { peer, .. }) => (peer.clone(), other),
-            _ => (name("dave"), other),
+            Some(State::Chatting { peer, chat, line }) if script.flag() => {
+                (matches!(line, Line::Open(_)).then(|| peer.clone()), *chat)
+            }
+            Some(State::Chatting { peer, chat, line: Line::Open(_) }) if *chat == other => (Some(peer.clone()), other),
+            _ => (None, other),
         };
         let size = if script.flag() { 1000 } else { 0 };
         let mut sealed = u64::try_from(self.frames.len()).unwrap().to_be_bytes().to_vec();
@@ -201,7 +204,8 @@ impl Relay {
         let place = number(frame).expect("a sealed frame that nobody sent");
         let Sent { to, chat, by, has_come } = &mut self.frames[place];
         assert!(!std::mem::replace(has_come, true), "a sealed frame came twice");
-        assert_eq!((&*to, Ok(*chat)), (&self.connections[at].user, ChatHeader::chat_of(frame)), "to somebody else");
+        let reader = &self.connections[at].user;
+        assert_eq!((to.as_ref(), Ok(*chat)), (Some(reader), ChatHeader::chat_of(frame)), "to somebody else");
         let (to, chat, by) = (to.clone(), *chat, *by);
         let is_later = |later: &Sent| later.has_come && (&later.to, later.chat, later.by) == (&to, chat, by);
         assert!(!self.frames[place + 1..].iter().any(is_later), "a sealed frame was overtaken");
@@ -263,7 +267,8 @@ impl Relay {
             match connection.session.state() {
                 Some(State::Free) => {}
                 Some(State::Chatting { peer, chat, line: Line::Open(session) }) => {
-                    let of_peer = self.connections.iter().find(|other| other.id == *session).expect("a chat with nobody");
+                    let of_peer =
+                        self.connections.iter().find(|other| other.id == *session).expect("a chat with nobody");
                     let back = Line::Open(connection.id);
                     assert!(
                         matches!(of_peer.session.state(), Some(State::Chatting { peer: me, chat: theirs, line })

@@ -29,8 +29,8 @@ impl<'a> Script<'a> {
     }
 
     /// One byte.
-    pub(crate) fn pick<'b, T>(&mut self, from: &'b [T]) -> &'b T {
-        &from[self.choice(from.len())]
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.choice(from.len())]
     }
 
     /// Two bytes, the lower first.

@@ -10,7 +10,7 @@ use server::{
 use crate::{
     frames::{self, chat, from_client, key, name, reason},
     script::Script,
-    time::{patience, start, wait},
+    time::{EACH_AT_ONCE, EACH_PER_MINUTE, patience, start, wait},
 };
 
 /// Outputs of one input, with all timers that were late, at most.
@@ -45,7 +45,7 @@ fn input(script: &mut Script<'_>) -> Input {
             to: stranger(script),
             chat: chat(script),
             is_repeated: script.flag(),
-            why: *script.pick(&[Undelivered::Absent, Undelivered::Full]),
+            why: script.pick(&[Undelivered::Absent, Undelivered::Full]),
         },
         12 => Input::Registered(match script.choice(4) {
             0 => None,
@@ -56,7 +56,7 @@ fn input(script: &mut Script<'_>) -> Input {
         13 => match script.choice(3) {
             0 => Input::Listed(List { names: vec![stranger(script)], more: script.flag() }),
             1 => Input::Replaced { held: script.flag().then(|| chat(script)) },
-            _ => Input::End(*script.pick(&frames::ERRORS)),
+            _ => Input::End(script.pick(&frames::ERRORS)),
         },
         14 if script.flag() => Input::Lost,
         _ => Input::Tick,
@@ -102,6 +102,8 @@ struct Watched {
     asked_for: Option<UserName>,
     is_registered: bool,
     is_over: bool,
+    lists: usize,
+    requests: usize,
 }
 
 impl Watched {
@@ -109,10 +111,16 @@ impl Watched {
         let now = start();
         let server = "chat.example".parse().unwrap();
         let session = Session::new(OWN, key(&name("alice")), server, patience(), now);
-        Self { session, now, asked_for: None, is_registered: false, is_over: false }
+        Self { session, now, asked_for: None, is_registered: false, is_over: false, lists: 0, requests: 0 }
     }
 
-    fn handle(&mut self, input: Input) {
+    fn handle(&mut self, mut input: Input) {
+        if let Input::Registered(Some(registered)) = &mut input
+            && self.asked_for.as_ref().is_some_and(|user| *user != name("alice"))
+        {
+            // Alice's key is hers alone.
+            *registered = registered.filter(|registered| *registered != own_key());
+        }
         let before = self.session.state().cloned();
         let mut out = Vec::new();
         self.session.handle(input.clone(), self.now, &mut out);
@@ -125,8 +133,11 @@ impl Watched {
             assert_eq!(self.session.deadline(), None);
             assert_eq!(self.session.user(), None);
         } else {
-            let deadline = self.session.deadline().expect("an end of waiting");
-            assert!(deadline > self.now, "the loop spins");
+            let is_due = self.session.deadline().expect("an end of waiting") <= self.now;
+            if is_due {
+                assert!(!matches!(input, Input::Tick), "the loop spins");
+                return self.handle(Input::Tick);
+            }
             assert_eq!(self.session.user().is_some(), self.is_registered);
         }
         self.waits_for_an_end();
@@ -144,7 +155,11 @@ impl Watched {
                 assert_eq!(Some(user), self.asked_for.as_ref());
                 assert!(!std::mem::replace(&mut self.is_registered, true), "registered twice");
             }
-            Output::List(_) => assert!(self.is_registered && matches!(cause, Input::Frame(_))),
+            Output::List(_) => {
+                assert!(self.is_registered && matches!(cause, Input::Frame(_)));
+                self.lists += 1;
+                assert!(self.lists <= self.may_have_asked(), "lists without end");
+            }
             Output::Signal { to, signal } => self.says(to, signal, cause, before),
             Output::Disconnect => self.is_over = true,
         }
@@ -170,7 +185,7 @@ impl Watched {
     }
 
     /// A word for another session.
-    fn says(&self, to: &UserName, signal: &Signal, cause: &Input, before: Option<&State>) {
+    fn says(&mut self, to: &UserName, signal: &Signal, cause: &Input, before: Option<&State>) {
         assert!(self.is_registered);
         assert_eq!((Some(&signal.from), signal.session), (self.asked_for.as_ref(), OWN), "in another's name");
         assert_ne!(to, &signal.from, "to itself");
@@ -184,11 +199,22 @@ impl Watched {
                     "{before:?} let pass a frame to {to}"
                 );
             }
-            SignalKind::Request { key } | SignalKind::Accept { key, .. } | SignalKind::Establish { key, .. } => {
+            SignalKind::Request { key } => {
+                assert_eq!(*key, own_key());
+                self.requests += 1;
+                assert!(self.requests <= self.may_have_asked(), "requests without end");
+            }
+            SignalKind::Accept { key, .. } | SignalKind::Establish { key, .. } => {
                 assert_eq!(*key, own_key());
             }
             _ => {}
         }
+    }
+
+    /// How often a client may have asked for something by now.
+    fn may_have_asked(&self) -> usize {
+        let milliseconds = self.now.duration_since(start()).as_millis() as usize;
+        EACH_AT_ONCE + milliseconds * EACH_PER_MINUTE / 60_000
     }
 
     fn waits_for_an_end(&self) {

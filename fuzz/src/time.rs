@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use server::session::Patience;
+use server::{config::Config, session::Patience};
 
 use crate::script::Script;
 
@@ -16,17 +16,18 @@ pub(crate) fn start() -> Instant {
 /// Nothing as often as not, or a time that some timer waits for.
 pub(crate) fn wait(script: &mut Script<'_>) -> Duration {
     let times = [0, 0, 0, 0, 0, 0, 0, 1, 20, 100, 300, 1000, 2000, 6000, 10_000, 15_000, 30_000, 60_000, 3_600_000];
-    Duration::from_millis(*script.pick(&times))
+    Duration::from_millis(script.pick(&times))
 }
 
-/// A server's time limits, as they are unless an operator sets others.
+/// Lists and requests to talk that a session lets through.
+pub(crate) const EACH_PER_MINUTE: usize = 30;
+pub(crate) const EACH_AT_ONCE: usize = 5;
+
+/// What a session gets of a server's settings: as they are unless an operator sets others, but for fewer lists and
+/// requests.
 pub(crate) fn patience() -> Patience {
-    Patience {
-        login: Duration::from_secs(10),
-        refusal: Duration::from_millis(300),
-        idle: Duration::from_secs(15),
-        request: Duration::from_secs(60),
-        establishment: Duration::from_secs(15),
-        grace: Duration::from_secs(60),
-    }
+    let mut config = Config::new("chat.example".parse().unwrap());
+    (config.list_rate, config.request_rate) = (EACH_PER_MINUTE, EACH_PER_MINUTE);
+    (config.list_burst, config.request_burst) = (EACH_AT_ONCE, EACH_AT_ONCE);
+    config.patience()
 }

@@ -104,7 +104,8 @@ fn told(text: &str) {
 /// Read off Unicode's own lists, apart from the program: nothing that controls, hides, or turns writing round.
 fn is_harmless(text: &str) -> bool {
     text.chars().all(|c| {
-        let is_direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let is_direction =
+            matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         let is_tag = matches!(c, '\u{e0000}'..='\u{e0fff}');
         let is_separator = matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{200b}');
         !(c.is_control() || is_direction || is_tag || is_separator)

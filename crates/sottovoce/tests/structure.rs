@@ -175,6 +175,72 @@ fn provisional_cryptography_is_pinned_exactly() {
     }
 }
 
+/// The fuzz targets are a workspace of their own, in which what seals a chat is exchanged for what protects nothing.
+#[test]
+fn no_program_is_built_with_the_cryptography_of_the_fuzz_targets() {
+    let members = MAY_REACH.iter().map(|(name, _)| format!("crates/{name}/Cargo.toml"));
+    for manifest in members.chain(["Cargo.toml".to_owned()]) {
+        let text = fs::read_to_string(root().join(&manifest)).unwrap();
+        assert!(!text.contains("[patch") && !text.contains("insecure"), "{manifest}");
+    }
+    let stand_ins: Vec<_> = locked("fuzz/Cargo.lock").into_iter().filter(|package| package.source.is_none()).collect();
+    let ours = |name: &str| name == "fuzz" || MAY_REACH.iter().any(|(crate_name, _)| *crate_name == name);
+    let program = locked("Cargo.lock");
+    let mut exchanged = 0;
+    for stand_in in stand_ins.iter().filter(|package| !ours(&package.name)) {
+        let real = program.iter().find(|package| package.name == stand_in.name).unwrap();
+        let source = real.source.as_deref().unwrap_or_default();
+        assert!(source.contains("crates.io-index"), "{} is from {source:?}", real.name);
+        exchanged += 1;
+    }
+    assert!(exchanged >= 3, "{exchanged}");
+}
+
+#[test]
+fn fuzz_targets_are_built_of_the_versions_that_the_program_is() {
+    let program: BTreeSet<_> =
+        locked("Cargo.lock").into_iter().map(|package| (package.name, package.version)).collect();
+    let names: BTreeSet<_> = program.iter().map(|(name, _)| name.as_str()).collect();
+    for Locked { name, version, .. } in locked("fuzz/Cargo.lock") {
+        let is_same = program.contains(&(name.clone(), version.clone()));
+        assert!(is_same || !names.contains(name.as_str()), "{name} {version}: copy the version from Cargo.lock");
+    }
+}
+
+#[test]
+fn each_fuzz_target_is_described_and_has_inputs_to_begin_with() {
+    let described = fs::read_to_string(root().join("fuzz/README.md")).unwrap();
+    let manifest = fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap();
+    let (mut targets, mut bytes) = (0, 0);
+    for file in rust_files(&root().join("fuzz/fuzz_targets")) {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        assert!(described.contains(&format!("| `{name}` |")), "{name} is not in README.md");
+        assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name} is not built");
+        let inputs: Vec<_> = fs::read_dir(root().join("fuzz/corpus").join(name)).unwrap().collect();
+        assert!((10..=600).contains(&inputs.len()), "{name} has {} inputs", inputs.len());
+        bytes += inputs.into_iter().map(|input| input.unwrap().metadata().unwrap().len()).sum::<u64>();
+        targets += 1;
+    }
+    assert!(targets >= 10, "{targets}");
+    assert!(bytes < 3 << 20, "{bytes} bytes of inputs are more than anybody wants to fetch");
+    assert!(fs::read_to_string(root().join(".ci/run")).unwrap().contains("fuzz/run"));
+}
+
+/// An entry of a `Cargo.lock`.
+#[derive(serde::Deserialize)]
+struct Locked {
+    name: String,
+    version: String,
+    /// None for what is in the workspace, or put in another's place.
+    source: Option<String>,
+}
+
+fn locked(file: &str) -> Vec<Locked> {
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    let mut packages = toml::from_str::<BTreeMap<String, toml::Value>>(&text).unwrap();
+    packages.remove("package").unwrap().try_into().unwrap()
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
