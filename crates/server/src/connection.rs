@@ -206,7 +206,7 @@ impl Connection {
     async fn carry_out(&mut self, output: Output) -> Option<Input> {
         match output {
             Output::Send(frame) => {
-                self.relay.counters.count_frame(&frame);
+                self.relay.counters.count_frame(&frame, self.registered.is_some());
                 self.enqueue(&frame);
                 None
             }

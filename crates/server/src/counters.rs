@@ -80,12 +80,12 @@ impl Counters {
     }
 
     /// Counts what is refused by a frame to a client.
-    pub(crate) fn count_frame(&self, frame: &[u8]) {
+    pub(crate) fn count_frame(&self, frame: &[u8], is_logged_in: bool) {
         const MAY_REFUSE: [u8; 3] = [Code::Error as u8, Code::TooFast as u8, Code::ChatClosed as u8];
         // A look at the code keeps all others, the messages above all, from being decoded.
         if frame.first().is_some_and(|code| MAY_REFUSE.contains(code))
             && let Ok(frame) = ToClient::decode(frame)
-            && let Some(refusal) = Refusal::of(&frame)
+            && let Some(refusal) = Refusal::of(&frame, is_logged_in)
         {
             self.count(refusal);
         }
@@ -99,8 +99,9 @@ impl Counters {
 
 impl Refusal {
     /// What a frame to a client refuses it.
-    fn of(frame: &ToClient) -> Option<Self> {
+    fn of(frame: &ToClient, is_logged_in: bool) -> Option<Self> {
         match frame {
+            ToClient::Error(ServerError::Idle) if !is_logged_in => Some(Self::SlowLogIn),
             ToClient::Error(ServerError::UnknownUser) => Some(Self::UnknownUser),
             ToClient::Error(ServerError::Unavailable) => Some(Self::Unavailable),
             ToClient::Error(ServerError::Protocol) => Some(Self::Protocol),
@@ -170,7 +171,7 @@ mod tests {
     fn what_a_client_is_told_counts_and_nothing_else() {
         let counters = Counters::default();
         let chat = ChatId::from_bytes([7; 16]);
-        let tell = |frame: ToClient| counters.count_frame(&frame.encode().unwrap());
+        let tell = |frame: ToClient| counters.count_frame(&frame.encode().unwrap(), true);
         let too_fast = |asked| ToClient::TooFast(TooFast { asked, retry_in_ms: 1 });
         let closed = |reason| ToClient::ChatClosed(Close { chat, reason });
         for frame in [
@@ -199,7 +200,7 @@ mod tests {
         }
         let refused = counters.refused();
         assert_eq!(refused.to_string(), "unknown_user=1 unavailable=1 protocol=1 list=2 request=1 overrun=1");
-        counters.count(Refusal::List);
-        assert_eq!(counters.refused().since(&refused).to_string(), "list=1");
+        counters.count_frame(&ToClient::Error(ServerError::Idle).encode().unwrap(), false);
+        assert_eq!(counters.refused().since(&refused).to_string(), "slow_log_in=1");
     }
 }
