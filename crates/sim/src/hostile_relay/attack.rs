@@ -17,8 +17,10 @@ pub enum Attack {
     HoldLast,
     /// Holds each sealed frame back for a second and a half.
     Delay,
-    /// Lets each two sealed frames change places.
+    /// Lets each two sealed frames of different counters change places.
     Reorder,
+    /// Lets each two sealed frames of one counter, which are receipts, change places on their way to the caller.
+    ReorderReceipts,
     /// Passes each sealed frame on twice.
     Duplicate,
     /// Passes each sealed frame on, and behind it all older ones of its direction once more.

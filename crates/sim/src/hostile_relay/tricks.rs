@@ -117,7 +117,8 @@ pub(crate) trait Trick: Send {
 pub(crate) fn trick(attack: Attack, server: &ServerName) -> Box<dyn Trick> {
     use connection::{AwayForEver, Cut, Early, Flapping, LogIn, NoPong, Over, PutOut, Silent, WrongResume};
     use held_back::{
-        Delay, Drop, DropAll, DropOne, HoldLast, Reorder, Replay, ReplayAfterReturn, ReplayOldChat, Splice,
+        Delay, Drop, DropAll, DropOne, HoldLast, Reorder, ReorderReceipts, Replay, ReplayAfterReturn, ReplayOldChat,
+        Splice,
     };
     use in_the_middle::{Impersonate, SwapKeys};
     use lists::{Lie, Lists, Unasked};
@@ -139,6 +140,7 @@ pub(crate) fn trick(attack: Attack, server: &ServerName) -> Box<dyn Trick> {
         Attack::HoldLast => Box::new(HoldLast::default()),
         Attack::Delay => Box::new(Delay),
         Attack::Reorder => Box::new(Reorder::default()),
+        Attack::ReorderReceipts => Box::new(ReorderReceipts::default()),
         Attack::Duplicate => Box::new(held_back::Duplicate),
         Attack::Replay => Box::new(Replay),
         Attack::Reflect => Box::new(held_back::Reflect),

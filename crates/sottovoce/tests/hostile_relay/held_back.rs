@@ -4,7 +4,7 @@ use sim::hostile_relay::Attack;
 
 use crate::{
     common::talk,
-    stage::{Stage, chat_fails, count_up, messages, shown, tells_nothing, until, until_told},
+    stage::{Stage, chat_fails, count_up, messages, short, shown, tells_nothing, until, until_told},
 };
 
 /// What is said arrives, in order and once, whatever else is told of; then the chat goes on.
@@ -33,6 +33,23 @@ fn what_is_late_arrives_late() {
 #[test]
 fn what_changed_places_is_shown_in_order() {
     arrives_in_order_and_once(Attack::Reorder);
+}
+
+#[test]
+fn receipts_that_changed_places_end_the_chat() {
+    let stage = Stage::of(["alice", "bob"]);
+    let [mut alice, mut bob] = stage.talking();
+    stage.attack(Attack::ReorderReceipts);
+    // Each of bob's receipts waits for the next.
+    let told = (0..).find_map(|number| {
+        alice.says(&number.to_string());
+        let told = std::iter::repeat_with(|| short(&bob.next().unwrap())).flatten().next().unwrap();
+        (told != format!("message {number}")).then_some(told)
+    });
+    assert_eq!(told.unwrap(), "chat_closed error");
+    let told = until(&mut alice, "chat_closed");
+    assert_eq!(told[told.len() - 2], "error protocol", "{told:?}");
+    stage.all_is_well(alice, bob);
 }
 
 #[test]

@@ -83,21 +83,20 @@ impl Trick for Delay {
     }
 }
 
-/// Of each two sealed frames the second comes first.
+/// Of each two sealed frames the second comes first, if their counters are different.
 #[derive(Default)]
 pub(super) struct Reorder(BTreeMap<Link, Bytes>);
 
 impl Trick for Reorder {
     fn down(&mut self, _: &Notes, link: Link, frame: Bytes, acts: &mut Acts) {
-        if !is_sealed(&frame) {
-            return acts.down(link, frame);
-        }
+        let Some(now) = head(&frame) else { return acts.down(link, frame) };
         match self.0.remove(&link) {
-            Some(first) => {
+            Some(first) if head(&first).is_some_and(|first| first.counter != now.counter) => {
                 acts.down(link, frame);
                 acts.down(link, first);
             }
-            None => {
+            first => {
+                first.into_iter().for_each(|first| acts.down(link, first));
                 self.0.insert(link, frame);
                 acts.wake(ALONE);
             }
@@ -107,6 +106,28 @@ impl Trick for Reorder {
     /// What has waited for a second has waited for long enough.
     fn wake(&mut self, acts: &mut Acts) {
         std::mem::take(&mut self.0).into_iter().for_each(|(link, frame)| acts.down(link, frame));
+    }
+}
+
+/// Of each two frames to the caller with one counter, which are receipts, the second comes first.
+#[derive(Default)]
+pub(super) struct ReorderReceipts(BTreeMap<Link, Bytes>);
+
+impl Trick for ReorderReceipts {
+    fn down(&mut self, notes: &Notes, link: Link, frame: Bytes, acts: &mut Acts) {
+        let is_to_caller =
+            |chat: ChatId| notes.chats.get(chat.as_bytes()).is_some_and(|[caller, _]| Some(caller) == notes.user(link));
+        let Some(now) = head(&frame).filter(|now| is_to_caller(now.chat)) else { return acts.down(link, frame) };
+        match self.0.remove(&link) {
+            Some(first) if head(&first).is_some_and(|first| first.counter == now.counter) => {
+                acts.down(link, frame);
+                acts.down(link, first);
+            }
+            first => {
+                first.into_iter().for_each(|first| acts.down(link, first));
+                self.0.insert(link, frame);
+            }
+        }
     }
 }
 
