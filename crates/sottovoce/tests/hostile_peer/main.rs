@@ -31,8 +31,8 @@ use common::{Client, World, talk};
 use peer::{Peer, Rogue};
 use serde_json::Value;
 
-/// A peer at work may take its time.
-const PATIENT: &str = "idle_timeout = \"10m\"\nrequest_timeout = \"10m\"";
+/// A peer at work may take its time, and call again and again.
+const PATIENT: &str = "idle_timeout = \"10m\"\nrequest_timeout = \"10m\"\nrequest_burst = 1000";
 
 /// A server, the peer, and its victim.
 struct Scene {
