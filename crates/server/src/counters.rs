@@ -22,7 +22,7 @@ pub enum Refusal {
     CrowdedOut,
     /// A connection that the system had no socket for.
     NoSocket,
-    /// A connection with something else than a proper handshake.
+    /// A connection that ended before its handshake did, mostly because what came was none.
     Handshake,
     /// A handshake that took too long.
     SlowHandshake,

@@ -145,6 +145,23 @@ impl Directory {
         Ok(directory)
     }
 
+    /// Opens the file as often as this process ever will, so that it can be read when the system has no file left to
+    /// give.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the file cannot be read.
+    pub async fn open_all(&self) -> Result<(), DirectoryError> {
+        let mut all = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut connection = self.pool.acquire().await.map_err(|error| failed(&self.path, error))?;
+            // The write-ahead log is opened by the first who reads.
+            let read = sqlx::query("SELECT number FROM revision").fetch_one(&mut *connection).await;
+            read.map_err(|error| failed(&self.path, error))?;
+            all.push(connection);
+        }
+        Ok(())
+    }
+
     /// The key that is registered for `user`, or `None` if there is no such user.
     ///
     /// # Errors

@@ -86,12 +86,12 @@ impl Gate {
         }
     }
 
-    /// The system has no socket for a connection: one that is not logged in gives up its own.
+    /// The last connection that was let in has the last socket there is: one that is not logged in gives up its own, the
+    /// last one itself if there is no other.
     pub(crate) fn makes_room(&self, now: Instant) {
         self.counters.count(Refusal::NoSocket);
         let dropped = self.admission().makes_room(now);
         if let Some(end) = dropped {
-            self.counters.count(Refusal::CrowdedOut);
             end.cancel();
         }
     }

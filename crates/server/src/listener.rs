@@ -1,7 +1,8 @@
 //! The relay: a listening socket, its sessions, and the watch on the directory.
 
 use std::{
-    net::SocketAddr,
+    fs::File,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,9 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use protocol::ServerError;
 use tokio::{
-    net::{TcpListener, TcpSocket},
+    net::{TcpListener, TcpSocket, TcpStream},
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
@@ -30,8 +32,8 @@ use crate::{
     signal::SessionId,
 };
 
-/// How long to wait when the system has no socket to give, before asking it again.
-const OUT_OF_SOCKETS_PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait when the system has no socket to give, not even the spare one, before asking it again.
+const OUT_OF_SOCKETS_PAUSE: Duration = Duration::from_millis(10);
 
 /// Connections that the system keeps until they are accepted; it may keep fewer (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
@@ -67,6 +69,10 @@ impl Server {
     /// # Errors
     /// The system's error when it does not give the address.
     pub async fn bind(config: Config, tls: Arc<rustls::ServerConfig>, directory: Directory) -> std::io::Result<Self> {
+        if let Err(error) = directory.open_all().await {
+            // Whoever logs in is told, if it lasts.
+            tracing::warn!(%error, "the directory cannot be read");
+        }
         let listener = listen(config.listen)?;
         let router = Router::new(config.list_page);
         let counters = Arc::new(Counters::default());
@@ -104,33 +110,36 @@ impl Server {
         let Self { listener, relay } = self;
         let connections = TaskTracker::new();
         let watch = AbortOnDropHandle::new(tokio::spawn(keep_watching(relay.clone())));
+        let mut spare = Spare::new();
         let telling = AbortOnDropHandle::new(tokio::spawn(tell_refusals(relay.counters.clone())));
         tracing::info!("serving");
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                accepted = listener.accept() => accepted,
+                accepted = spare.accept(&listener) => accepted,
             };
-            match accepted {
-                Ok((socket, peer)) => {
-                    // Beyond the limits a connection is closed at once: it costs nothing, and its client is told by it.
-                    let Some(visit) = relay.gate.enter(peer.ip(), &relay.stop, now()) else {
-                        continue;
-                    };
-                    if let Err(error) = socket.set_nodelay(true) {
-                        tracing::debug!(%error, "no TCP_NODELAY");
-                    }
-                    let relay = relay.clone();
-                    connections.spawn(connection::serve(socket, visit, relay));
-                }
-                Err(error) => {
-                    // The same will happen again at once, until a socket is given back.
-                    tracing::debug!(%error, "no connection accepted");
+            let Accepted { socket, address, is_last } = match accepted {
+                Ok(accepted) => accepted,
+                Err(NotAccepted::NobodyWaits) => continue,
+                Err(NotAccepted::NoSocket) => {
+                    // Something else has taken the spare file's place.
                     relay.gate.makes_room(now());
                     pause(OUT_OF_SOCKETS_PAUSE).await;
+                    continue;
                 }
+            };
+            // Beyond the limits a connection is closed at once: it costs nothing, and its client is told by it.
+            let Some(visit) = relay.gate.enter(address, &relay.stop, now()) else {
+                continue;
+            };
+            if is_last {
+                relay.gate.makes_room(now());
             }
+            if let Err(error) = socket.set_nodelay(true) {
+                tracing::debug!(%error, "no TCP_NODELAY");
+            }
+            connections.spawn(connection::serve(socket, visit, relay.clone()));
         }
         tracing::info!("stopping");
         drop((watch, telling));
@@ -142,6 +151,50 @@ impl Server {
         let refused = relay.counters.refused();
         if !refused.is_nothing() {
             tracing::info!(%refused, "since the start");
+        }
+    }
+}
+
+/// A file that is open for nothing but to be closed when the system gives no more: whoever then waits is let in with its
+/// place, rather than being left waiting, and another makes room.
+struct Spare(Option<File>);
+
+struct Accepted {
+    socket: TcpStream,
+    address: IpAddr,
+    /// Whether it has the spare file's place.
+    is_last: bool,
+}
+
+enum NotAccepted {
+    NobodyWaits,
+    NoSocket,
+}
+
+impl Spare {
+    fn new() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    /// The next connection. May be dropped and called again.
+    async fn accept(&mut self, listener: &TcpListener) -> Result<Accepted, NotAccepted> {
+        if self.0.is_none() {
+            *self = Self::new();
+        }
+        match listener.accept().await {
+            Ok((socket, peer)) => Ok(Accepted { socket, address: peer.ip(), is_last: false }),
+            // The system says so also when nobody waits.
+            Err(error) => {
+                tracing::debug!(%error, "no connection accepted");
+                if self.0.take().is_none() {
+                    return Err(NotAccepted::NoSocket);
+                }
+                match listener.accept().now_or_never() {
+                    Some(Ok((socket, peer))) => Ok(Accepted { socket, address: peer.ip(), is_last: true }),
+                    Some(Err(_)) => Err(NotAccepted::NoSocket),
+                    None => Err(NotAccepted::NobodyWaits),
+                }
+            }
         }
     }
 }

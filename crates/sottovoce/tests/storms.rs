@@ -6,7 +6,8 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    reason = "a test may panic"
+    clippy::print_stdout,
+    reason = "a test may panic, and tells how busy a server was"
 )]
 
 mod common;
@@ -19,6 +20,7 @@ use client::Account;
 use protocol::{Asked, ChatId, Code, Page, Request, ServerError, ToClient, ToServer, TooFast};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use storm::{Attacker, Scene, end_of, hear, send};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -366,6 +368,95 @@ async fn a_flood_of_lists_is_answered_as_often_as_the_operator_allows() {
     let refused = scene.ends().await;
     refused.are(&["list"]);
     assert_eq!(refused.count("list"), too_fast);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_may_open_few_files_says_so_and_keeps_to_them() {
+    // Of 100 files 64 are for other things than connections.
+    const ROOM: usize = 36;
+    let mut scene = Scene::with_files("", 100).await;
+    let told = "max_connections is 20000, but this process may open only 100 files: 36 connections are let in at most";
+    assert!(scene.log().contains(told), "{}", scene.log());
+    let mut users = Vec::new();
+    // Alice and bob are there already.
+    for n in 2..ROOM {
+        users.push(user(&scene, 2, &format!("user-{n}")).await);
+    }
+    let mallory = attacker(&scene, 3, "mallory").await;
+    let storm = async move {
+        let mut there = Vec::new();
+        for user in &users {
+            // Strangers come in between, and are in nobody's way.
+            let _stranger = mallory.connect().await.unwrap();
+            let mut stream = user.shake_hands().await.unwrap();
+            send(&mut stream, &[login(&user.account)]).await.unwrap();
+            assert_eq!(hear(&mut stream).await, Some(ToClient::LoggedIn("localhost".parse().unwrap())));
+            there.push((stream, mallory.connect().await.unwrap()));
+        }
+        // The stranger who came behind the last of them was one too many already.
+        for _ in 1..50 {
+            assert!(mallory.shake_hands().await.is_err(), "there is no room left");
+        }
+        there
+    };
+    let there = scene.during(storm).await;
+    drop(there);
+    let refused = scene.ends().await;
+    assert_eq!((refused.count("full"), refused.count("no_socket")), (50, 0), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_sockets_goes_on_and_does_not_run_hot() {
+    let mut scene = Scene::with("").await;
+    let server = Pid::from_child(&scene.world.server);
+    let limit = getrlimit(Resource::Nofile);
+    // As the system's own limit, for all processes, can run out at any time.
+    prlimit(Some(server), Resource::Nofile, Rlimit { current: Some(64), maximum: limit.maximum }).unwrap();
+    let mallory = attacker(&scene, 2, "mallory").await;
+    let storm = async move {
+        let mut held = Vec::new();
+        for _ in 0..300 {
+            held.push(mallory.connect().await.unwrap());
+        }
+        held
+    };
+    let held = scene.during(storm).await;
+    // Those at the door give up their sockets to those who come, so people get in all the same.
+    scene.lets_in("carol").await;
+    // Users fill what there is: now nobody can make room, and who comes is turned away.
+    let mut users = Vec::new();
+    for n in 0..64 {
+        users.push(user(&scene, 2, &format!("user-{n}")).await);
+    }
+    let storm = async move {
+        let (mut there, mut turned_away) = (Vec::new(), 0);
+        for user in &users {
+            let Ok(mut stream) = user.shake_hands().await else {
+                turned_away += 1;
+                continue;
+            };
+            send(&mut stream, &[login(&user.account)]).await.unwrap();
+            assert_eq!(hear(&mut stream).await, Some(ToClient::LoggedIn("localhost".parse().unwrap())));
+            there.push(stream);
+        }
+        // And it stays so for a while.
+        let mut pause = interval(Duration::from_millis(100));
+        for _ in 0..20 {
+            pause.tick().await;
+            assert!(users[0].shake_hands().await.is_err());
+        }
+        (there, turned_away)
+    };
+    let (begin, busy) = (common::now(), scene.busy());
+    let (there, turned_away) = scene.during(storm).await;
+    let (busy, all) = (scene.busy() - busy, begin.elapsed().as_millis() / 10);
+    assert!(there.len() >= 20 && turned_away >= 10, "{} and {turned_away}", there.len());
+    println!("{} logged in; the server computed for {busy} of {all} hundredths of a second", there.len());
+    assert!(u128::from(busy) < all / 2, "{busy} of {all}");
+    drop((held, there));
+    scene.lets_in("dave").await;
+    let refused = scene.ends().await;
+    assert!(refused.count("no_socket") >= 200, "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

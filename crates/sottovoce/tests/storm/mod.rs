@@ -3,9 +3,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, BufRead as _, BufReader},
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -20,7 +22,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
-    common::{PATIENCE, World, now, run_server_telling},
+    common::{PATIENCE, PROGRAM, World, now, run_server_telling},
     people::{Person, Registry, chat, port_of, tell},
 };
 
@@ -42,6 +44,15 @@ pub(crate) struct Scene {
 impl Scene {
     /// Alice and bob are in a chat, on a server with these settings.
     pub(crate) async fn with(settings: &str) -> Self {
+        Self::of(settings, None).await
+    }
+
+    /// The same, on a server that may open so many files.
+    pub(crate) async fn with_files(settings: &str, files: u64) -> Self {
+        Self::of(settings, Some(files)).await
+    }
+
+    async fn of(settings: &str, files: Option<u64>) -> Self {
         // Sockets of both sides' may be many.
         let limit = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
@@ -50,7 +61,10 @@ impl Scene {
         world.goes(Signal::TERM);
         let log = world.dir.path().join("log");
         let file = fs::File::create(&log).unwrap();
-        world.server = run_server_telling(&world.server_dir(), &world.address, file.into()).0;
+        world.server = match files {
+            None => run_server_telling(&world.server_dir(), &world.address, file.into()).0,
+            Some(files) => run_server_with(files, &world, file),
+        };
         let registry = Registry::of(&world).await;
         let mut alice = Person::log_in(&registry.register("alice").await).await;
         let mut bob = Person::log_in(&registry.register("bob").await).await;
@@ -88,6 +102,18 @@ impl Scene {
         memory(&self.world).saturating_sub(self.before)
     }
 
+    /// What the server has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// How long the server has been computing (proc_pid_stat(5)), in hundredths of a second.
+    pub(crate) fn busy(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.world.server.id())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     /// All leave, and the server is stopped: what it says to have refused, and that it names nobody is checked.
     pub(crate) async fn ends(mut self) -> Refused {
         self.round_trip().await;
@@ -110,6 +136,19 @@ impl Scene {
         };
         Refused(refused.unwrap_or_default().split_whitespace().map(count).collect())
     }
+}
+
+/// Starts the world's server by a shell that allows it no more files.
+fn run_server_with(files: u64, world: &World, log: fs::File) -> Child {
+    let run = format!("ulimit -n {files} && exec \"$@\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &run, "sh", PROGRAM, "server", "run", "--listen", &world.address, "--dir"]);
+    command.arg(world.server_dir()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    let mut server = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("listening on "), "{line}");
+    server
 }
 
 /// What a server has refused, by cause.
