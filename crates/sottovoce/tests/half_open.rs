@@ -17,6 +17,7 @@ mod people;
 mod storm;
 
 use std::{
+    collections::VecDeque,
     io,
     sync::{
         Arc,
@@ -41,6 +42,9 @@ use tokio_util::sync::CancellationToken;
 const HALF_OPEN: usize = 5_000;
 /// The addresses that they come from: 127.0.0.1, which is that of everybody else too, and more.
 const ADDRESSES: usize = 10;
+/// Whole hellos in a second, each from the next of more addresses, with no answer to what the server says to them.
+const HELLOS_IN_A_SECOND: usize = 1_000;
+const ADDRESSES_OF_HELLOS: usize = 200;
 /// New half-open connections in a second while they are being made, and from then on in place of those that end.
 const OPENED_IN_A_SECOND: usize = 1_000;
 const OPENED_AGAIN_IN_A_SECOND: usize = 300;
@@ -57,23 +61,36 @@ const MOST: u32 = 3;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_thousand_half_open_connections_and_garbage_do_not_slow_down_a_chat() {
     let settings = "max_pending = 6000\nmax_pending_per_address = 1000\nhandshake_timeout = \"10m\"";
-    let (standing, _) = besieged(settings).await;
+    let (standing, _) = besieged(settings, Kind::HalfOpen).await;
     assert!(standing >= HALF_OPEN, "{standing} stood");
 }
 
 /// With the defaults, which let 2,000 stand and no longer than 10 s, and which the attack has to get round.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_attack_on_a_server_as_it_is_set_up_is_pushed_out_by_itself() {
-    let (standing, refused) = besieged("").await;
+    let (standing, refused) = besieged("", Kind::HalfOpen).await;
     assert!(standing <= 2_000, "{standing} stood");
     assert!(refused.count("crowded_out") >= 1_000, "{refused:?}");
 }
 
+/// Each hello costs the server what a log-in costs it, and the attacker, who sends the same one again, next to nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_hellos_does_not_slow_down_a_chat() {
+    let (_, refused) = besieged("", Kind::Hellos).await;
+    assert!(refused.count("crowded_out") >= 1_000, "{refused:?}");
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    HalfOpen,
+    Hellos,
+}
+
 /// How many connections stood at the same time, and what was refused.
-async fn besieged(settings: &str) -> (usize, storm::Refused) {
+async fn besieged(settings: &str, kind: Kind) -> (usize, storm::Refused) {
     let mut scene = Scene::with(settings).await;
     let quiet = windows(&mut scene).await;
-    let attack = Attack::begin(&scene).await;
+    let attack = Attack::begin(&scene, kind);
     let standing = attack.reaches_its_height().await;
     let stormy = windows(&mut scene).await;
     let (mut fastest, mut slowest) = (Duration::MAX, Duration::ZERO);
@@ -129,8 +146,9 @@ struct Attack {
 }
 
 impl Attack {
-    async fn begin(scene: &Scene) -> Self {
-        let attackers: Vec<_> = (1..=ADDRESSES)
+    fn begin(scene: &Scene, kind: Kind) -> Self {
+        let addresses = if kind == Kind::Hellos { ADDRESSES_OF_HELLOS } else { ADDRESSES };
+        let attackers: Vec<_> = (1..=addresses)
             .map(|host| Attacker {
                 host: u8::try_from(host).unwrap(),
                 port: scene.port,
@@ -144,7 +162,12 @@ impl Attack {
             rustix::process::nice(19).unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(end.run_until_cancelled(async {
-                tokio::join!(garbage(&attackers, &count), hold_open(&attackers, &count, &stands));
+                match kind {
+                    Kind::HalfOpen => {
+                        tokio::join!(garbage(&attackers, &count), hold_open(&attackers, &count, &stands));
+                    }
+                    Kind::Hellos => hellos(&attackers, &count, &stands).await,
+                }
             }));
         });
         Self { made, standing, stop, thread: Some(thread) }
@@ -221,6 +244,27 @@ async fn half_open(attackers: &[Attacker], n: usize) -> io::Result<TcpStream> {
     let hello = attacker.hello();
     socket.write_all(&hello[..[0, hello.len() / 2, hello.len()][n % 3]]).await?;
     Ok(socket)
+}
+
+async fn hellos(attackers: &[Attacker], made: &AtomicUsize, standing: &AtomicUsize) {
+    let hello = attackers[0].hello();
+    let mut pace = every(HELLOS_IN_A_SECOND);
+    let mut held = VecDeque::new();
+    for n in 0.. {
+        pace.tick().await;
+        if let Ok(mut socket) = attackers[n % attackers.len()].connect().await
+            && socket.write_all(&hello).await.is_ok()
+        {
+            held.push_back(socket);
+        }
+        made.fetch_add(1, Ordering::SeqCst);
+        if held.len() >= HALF_OPEN {
+            held.pop_front();
+        }
+        if n >= HELLOS_IN_A_SECOND {
+            standing.store(held.len(), Ordering::SeqCst);
+        }
+    }
 }
 
 async fn garbage(attackers: &[Attacker], made: &AtomicUsize) {
