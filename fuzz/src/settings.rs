@@ -42,7 +42,20 @@ fn server_file(scratch: &Scratch, bytes: &[u8]) {
         assert!((least..=most).contains(&time), "{time:?}");
     }
     assert!((1..=MAX_PAGE).contains(&config.list_page));
-    assert!(config.max_connections > 0);
+    for count in [
+        config.max_connections,
+        config.max_connections_per_address,
+        config.max_pending,
+        config.max_pending_per_address,
+        config.connection_rate_per_address,
+        config.connection_burst_per_address,
+        config.list_rate,
+        config.list_burst,
+        config.request_rate,
+        config.request_burst,
+    ] {
+        assert!((1..=1_000_000).contains(&count), "{count}");
+    }
     assert!(config.mailbox_frames >= 2 * WINDOW_FRAMES && config.mailbox_bytes >= 2 * WINDOW_BYTES);
     let written = scratch.file("server.toml", Config::commented(&config.name).as_bytes());
     assert_eq!(Config::load(&written).unwrap(), Config::new(config.name));
