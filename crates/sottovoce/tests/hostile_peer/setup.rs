@@ -1,5 +1,7 @@
 //! Key packages and welcomes: what the chat starts with. Whatever is wrong with one, there is no chat.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use openmls::{
     extensions::{ApplicationIdExtension, Extension, Extensions, ExternalSender, UnknownExtension},
@@ -12,7 +14,9 @@ use openmls_traits::OpenMlsProvider as _;
 use protocol::ChatId;
 
 use crate::{
-    Blames, Scene, is_over,
+    Blames, Scene,
+    common::now,
+    is_over,
     meddler::Meddler,
     peer::{Peer, Rogue},
     stock::{self, CLASSICAL, SUITE, build, config, credential, leaf, own, package, to_bytes},
@@ -224,7 +228,12 @@ fn who_begins_a_chat_and_says_nothing_more_is_not_waited_for() {
     let mut scene = Scene::with("establishment_timeout = \"1s\"");
     // No welcome comes.
     scene.mallory.asks(&mut scene.victor, "victor");
+    let begin = now();
     assert_eq!(scene.victor.expect_closed(), "lost");
+    assert!(
+        begin.elapsed() < Duration::from_secs(15),
+        "the server's doing, before victor's client gives up, after 20 s"
+    );
     scene.mallory.hears_the_end();
     // No frame shows that mallory's client is in the group.
     let package = scene.package(package());
