@@ -152,6 +152,19 @@ fn a_commit_that_gives_its_sender_other_properties_ends_the_chat() {
 }
 
 #[test]
+fn a_renewal_to_a_key_of_another_length_ends_the_chat() {
+    let mut scene = Scene::new();
+    for length in stock::ODD_LENGTHS {
+        let mut rogue = scene.mallory.accepts(&mut scene.victor);
+        rogue.provider.makes_keys_of([length]);
+        rogue.does(stock::renewal);
+        is_over(&mut scene.victor, Blames::Peer("its key has properties that this version does not know"));
+        rogue.hears_the_end();
+    }
+    scene.victor_is_free();
+}
+
+#[test]
 fn a_proposal_alone_ends_the_chat_whatever_it_proposes() {
     let mut scene = Scene::new();
     scene.ends(CHANGED_THE_GROUP, |rogue| {
