@@ -1,7 +1,7 @@
 //! The one shape that version 1 gives a chat's group. Whatever MLS leaves open is fixed here, so that there is nothing
 //! to negotiate, and nothing to negotiate down (B1).
 
-use libcrux_kem::Algorithm;
+use libcrux_kem::{Algorithm, PublicKey};
 use openmls::{
     credentials::CredentialType,
     group::{GroupContext, MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY},
@@ -40,6 +40,10 @@ pub const MAX_FORWARD: u32 = 2 * WINDOW_FRAMES as u32;
 ///
 /// One is enough where the two take turns to renew; two leave room for a turn that both count otherwise.
 pub const MAX_PAST_EPOCHS: usize = 2;
+
+/// Bytes of a public key to encrypt to: 1,184 of ML-KEM-768, then 32 of X25519 (draft-connolly-cfrg-xwing-kem-06 section
+/// 5).
+const KEM_KEY: usize = 1216;
 
 /// How the caller makes a group.
 pub(crate) fn create_config() -> MlsGroupCreateConfig {
@@ -130,8 +134,17 @@ pub(crate) fn check_members(
     Ok(())
 }
 
+/// The X-Wing key of these bytes, if they are one.
+pub(crate) fn kem_key(bytes: &[u8]) -> Option<PublicKey> {
+    // libcrux cuts bytes apart before it looks how many there are, and panics where there are too few.
+    if bytes.len() != KEM_KEY {
+        return None;
+    }
+    PublicKey::decode(Algorithm::XWingKemDraft06, bytes).ok()
+}
+
 fn is_kem_key(bytes: &[u8]) -> bool {
-    libcrux_kem::PublicKey::decode(Algorithm::XWingKemDraft06, bytes).is_ok()
+    kem_key(bytes).is_some()
 }
 
 #[cfg(test)]

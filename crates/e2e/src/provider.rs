@@ -10,7 +10,6 @@ use hpke_rs::{
     hpke_types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm},
 };
 use hpke_rs_libcrux::HpkeLibcrux;
-use libcrux_kem::Algorithm;
 use openmls_libcrux_crypto::CryptoProvider;
 use openmls_memory_storage::MemoryStorage;
 use openmls_traits::{
@@ -25,7 +24,10 @@ use openmls_traits::{
 use tls_codec::SecretVLBytes;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::{Error, Rng, profile::CIPHERSUITE};
+use crate::{
+    Error, Rng,
+    profile::{CIPHERSUITE, kem_key},
+};
 
 /// Bytes that an X-Wing encapsulation draws: 32 for ML-KEM-768, 32 for X25519 (draft-connolly-cfrg-xwing-kem-06
 /// section 5.4).
@@ -148,8 +150,7 @@ impl OpenMlsCrypto for Crypto<'_> {
         else {
             return Err(CryptoError::UnsupportedCiphersuite);
         };
-        let public = libcrux_kem::PublicKey::decode(Algorithm::XWingKemDraft06, pk_r)
-            .map_err(|_| CryptoError::InvalidPublicKey)?;
+        let public = kem_key(pk_r).ok_or(CryptoError::InvalidPublicKey)?;
         let mut seed = Zeroizing::new([0; ENCAPSULATION_SEED]);
         self.draw(seed.as_mut_slice());
         let (shared, encapsulated) =
@@ -343,6 +344,8 @@ mod tests {
         assert!(crypto.hpke_setup_receiver_and_export(config(), &[0; 1120], &[0; 32], b"", b"", 32).is_err());
         assert!(crypto.signature_key_gen(SignatureScheme::ED25519).is_err());
         assert!(crypto.sign(SignatureScheme::ED25519, b"", &[0; 32]).is_err());
-        assert!(crypto.hpke_seal(config(), &[0; 1215], b"", b"", b"").is_err(), "no key");
+        for length in 0..1300 {
+            assert!(crypto.hpke_seal(config(), &vec![0xff; length], b"", b"", b"").is_err(), "no key");
+        }
     }
 }

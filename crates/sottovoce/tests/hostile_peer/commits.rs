@@ -151,6 +151,25 @@ fn a_commit_that_gives_its_sender_other_properties_ends_the_chat() {
     scene.victor_is_free();
 }
 
+/// The key of the group, which its reader can derive, and the sender's own, which it cannot.
+#[test]
+fn a_renewal_to_a_key_of_another_length_ends_the_chat() {
+    let mut scene = Scene::new();
+    for length in stock::ODD_LENGTHS {
+        for (lengths, words) in [
+            ([length, stock::KEM_KEY], "its renewal does not work out"),
+            ([stock::KEM_KEY, length], "its key has properties that this version does not know"),
+        ] {
+            let mut rogue = scene.mallory.accepts(&mut scene.victor);
+            rogue.provider.makes_keys_of(lengths);
+            rogue.does(stock::renewal);
+            is_over(&mut scene.victor, Blames::Peer(words));
+            rogue.hears_the_end();
+        }
+    }
+    scene.victor_is_free();
+}
+
 #[test]
 fn a_proposal_alone_ends_the_chat_whatever_it_proposes() {
     let mut scene = Scene::new();

@@ -1,7 +1,7 @@
 //! What OpenMLS encrypts and signs with, and what the peer does to it on its way there: for what OpenMLS itself would
 //! never send.
 
-use std::sync::Mutex;
+use std::{collections::VecDeque, sync::Mutex};
 
 use openmls_libcrux_crypto::{CryptoProvider, Provider};
 use openmls_traits::{
@@ -29,12 +29,18 @@ pub(crate) struct Crypto {
     meddling: Mutex<Option<Meddling>>,
     /// What is drawn next, if it is not drawn at random.
     foreseen: Mutex<Option<u8>>,
+    /// How long the next public keys are to be that it makes.
+    lengths: Mutex<VecDeque<usize>>,
 }
 
 impl Meddler {
     pub(crate) fn new() -> Self {
-        let crypto =
-            Crypto { libcrux: CryptoProvider::new().unwrap(), meddling: Mutex::default(), foreseen: Mutex::default() };
+        let crypto = Crypto {
+            libcrux: CryptoProvider::new().unwrap(),
+            meddling: Mutex::default(),
+            foreseen: Mutex::default(),
+            lengths: Mutex::default(),
+        };
         Self { libcrux: Provider::new().unwrap(), crypto }
     }
 
@@ -46,6 +52,11 @@ impl Meddler {
     /// From now on all that is encrypted is changed so.
     pub(crate) fn meddles(&self, meddling: Meddling) {
         *self.crypto.meddling.lock().unwrap() = Some(meddling);
+    }
+
+    /// The next public keys that it makes to encrypt to are cut or filled up to these lengths.
+    pub(crate) fn makes_keys_of(&self, lengths: impl IntoIterator<Item = usize>) {
+        *self.crypto.lengths.lock().unwrap() = lengths.into_iter().collect();
     }
 }
 
@@ -175,7 +186,11 @@ impl OpenMlsCrypto for Crypto {
     }
 
     fn derive_hpke_keypair(&self, config: HpkeConfig, ikm: &[u8]) -> Result<HpkeKeyPair, CryptoError> {
-        self.libcrux.derive_hpke_keypair(config, ikm)
+        let mut pair = self.libcrux.derive_hpke_keypair(config, ikm)?;
+        if let Some(length) = self.lengths.lock().unwrap().pop_front() {
+            pair.public.resize(length, 0);
+        }
+        Ok(pair)
     }
 
     fn signature_key_gen(&self, alg: SignatureScheme) -> Result<(Vec<u8>, Vec<u8>), CryptoError> {

@@ -1,5 +1,7 @@
 //! Key packages and welcomes: what the chat starts with. Whatever is wrong with one, there is no chat.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use openmls::{
     extensions::{ApplicationIdExtension, Extension, Extensions, ExternalSender, UnknownExtension},
@@ -12,10 +14,12 @@ use openmls_traits::OpenMlsProvider as _;
 use protocol::ChatId;
 
 use crate::{
-    Blames, Scene, is_over,
+    Blames, Scene,
+    common::now,
+    is_over,
     meddler::Meddler,
     peer::{Peer, Rogue},
-    stock::{self, CLASSICAL, SUITE, build, config, credential, leaf, own, package, to_bytes},
+    stock::{self, CLASSICAL, KEM_KEY, ODD_LENGTHS, SUITE, build, config, credential, leaf, own, package, to_bytes},
 };
 
 const PROPERTIES: Blames = Blames::Peer("its key has properties that this version does not know");
@@ -87,6 +91,34 @@ fn a_package_with_a_lifetime_extensions_or_capabilities_of_its_own_makes_no_chat
     for builder in odd {
         let package = scene.package(builder);
         scene.refuses_package(PROPERTIES, package);
+    }
+    scene.victor_is_free();
+}
+
+/// One of the two keys of a package, which a welcome and a renewal are encrypted to.
+#[test]
+fn a_package_with_a_key_of_another_length_makes_no_chat() {
+    let mut scene = Scene::new();
+    for length in ODD_LENGTHS {
+        for lengths in [[length, KEM_KEY], [KEM_KEY, length]] {
+            let provider = Meddler::new();
+            provider.makes_keys_of(lengths);
+            let odd = to_bytes(build(package(), &scene.mallory.own, &provider));
+            scene.refuses_package(PROPERTIES, odd);
+        }
+    }
+    scene.victor_is_free();
+}
+
+#[test]
+fn a_welcome_to_a_group_with_a_key_of_another_length_makes_no_chat() {
+    let mut scene = Scene::new();
+    for length in ODD_LENGTHS {
+        scene.refuses_welcome(PROPERTIES, |mallory, chat, victors| {
+            let provider = Meddler::new();
+            provider.makes_keys_of([length]);
+            made_by(&provider, &mallory.own, &mallory.own, chat, victors)
+        });
     }
     scene.victor_is_free();
 }
@@ -188,10 +220,12 @@ fn a_welcome_without_its_tree_or_somebody_elses_makes_no_chat() {
     // Made and signed by somebody whom the server did not name.
     let wendy = own("wendy");
     scene.refuses_welcome(Blames::Either("not from the person that the server named"), |_, chat, victors| {
-        made_by(&wendy, &wendy, chat, victors)
+        made_by(&Meddler::new(), &wendy, &wendy, chat, victors)
     });
     // Mallory's name and key, and another's signature.
-    scene.refuses_welcome(BAD_WELCOME, |mallory, chat, victors| made_by(&mallory.own, &wendy, chat, victors));
+    scene.refuses_welcome(BAD_WELCOME, |mallory, chat, victors| {
+        made_by(&Meddler::new(), &mallory.own, &wendy, chat, victors)
+    });
     scene.victor_is_free();
 }
 
@@ -224,7 +258,12 @@ fn who_begins_a_chat_and_says_nothing_more_is_not_waited_for() {
     let mut scene = Scene::with("establishment_timeout = \"1s\"");
     // No welcome comes.
     scene.mallory.asks(&mut scene.victor, "victor");
+    let begin = now();
     assert_eq!(scene.victor.expect_closed(), "lost");
+    assert!(
+        begin.elapsed() < Duration::from_secs(15),
+        "the server's doing, before victor's client gives up, after 20 s"
+    );
     scene.mallory.hears_the_end();
     // No frame shows that mallory's client is in the group.
     let package = scene.package(package());
@@ -237,11 +276,10 @@ fn who_begins_a_chat_and_says_nothing_more_is_not_waited_for() {
 }
 
 /// The welcome of a group that `maker` makes and `signer` signs for.
-fn made_by(maker: &e2e::Own, signer: &e2e::Own, chat: ChatId, victors: KeyPackage) -> Vec<u8> {
-    let provider = Meddler::new();
+fn made_by(provider: &Meddler, maker: &e2e::Own, signer: &e2e::Own, chat: ChatId, victors: KeyPackage) -> Vec<u8> {
     let id = GroupId::from_slice(chat.as_bytes());
-    let mut group = MlsGroup::new_with_group_id(&provider, signer, &config().build(), id, credential(maker)).unwrap();
-    group.add_members_without_update(&provider, signer, &[victors]).unwrap().1.to_bytes().unwrap()
+    let mut group = MlsGroup::new_with_group_id(provider, signer, &config().build(), id, credential(maker)).unwrap();
+    group.add_members_without_update(provider, signer, &[victors]).unwrap().1.to_bytes().unwrap()
 }
 
 /// A welcome with a further secret, or with an extension of the group's description.

@@ -29,6 +29,11 @@ pub(crate) const SUITE: Ciphersuite = Ciphersuite::MLS_256_XWING_CHACHA20POLY130
 /// One that a quantum computer breaks.
 pub(crate) const CLASSICAL: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519;
 
+/// Bytes of a public key of X-Wing: 1,184 of ML-KEM-768, then 32 of X25519 (draft-connolly-cfrg-xwing-kem-06 section 5).
+pub(crate) const KEM_KEY: usize = 1216;
+/// Lengths that no such key has.
+pub(crate) const ODD_LENGTHS: [usize; 6] = [1, 32, 1183, 1184, 1215, 1217];
+
 /// A user of the same server with a new key, whether registered or not.
 pub(crate) fn own(name: &str) -> Own {
     let key = Arc::new(UserKey::generate(&mut UnwrapErr(SysRng)));
