@@ -207,9 +207,15 @@ fn frames_before_the_answer_to_a_log_in_end_the_client() {
     is_not_let_in(Attack::EarlyFrames, "protocol");
 }
 
+/// The relay would wait for an hour.
 #[test]
 fn a_log_in_that_is_not_answered_ends_the_client() {
-    is_not_let_in(Attack::NoLogIn, "unreachable");
+    let stage = Stage::with("idle_timeout = \"1h\"", ["alice", "bob"]);
+    stage.attack(Attack::NoLogIn);
+    let mut alice = stage.world.client("alice");
+    assert_eq!(alice.failed().0, "unreachable");
+    stage.be_honest();
+    stage.all_is_well(stage.log_in("alice"), stage.log_in("bob"));
 }
 
 #[test]

@@ -36,12 +36,12 @@ fn what_changed_places_is_shown_in_order() {
 }
 
 #[test]
-fn receipts_that_changed_places_end_the_chat() {
+fn receipts_that_change_places_all_the_time_end_the_chat() {
     let stage = Stage::of(["alice", "bob"]);
     let [mut alice, mut bob] = stage.talking();
     stage.attack(Attack::ReorderReceipts);
-    // Each of bob's receipts waits for the next.
-    let told = (0..).find_map(|number| {
+    // Each of bob's receipts waits for the next, and then confirms nothing.
+    let told = (0..50_000).find_map(|number| {
         alice.says(&number.to_string());
         let told = std::iter::repeat_with(|| short(&bob.next().unwrap())).flatten().next().unwrap();
         (told != format!("message {number}")).then_some(told)

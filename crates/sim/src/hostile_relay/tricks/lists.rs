@@ -62,7 +62,7 @@ impl Trick for Lists {
                 names.retain(|name| name.as_str() > after.as_str());
                 names.insert(0, after.parse().unwrap_or_else(|_| "0".parse().unwrap_or_else(|_| names[0].clone())));
             }
-            Lie::Escapes => return acts.down(link, raw(&mut ["a\u{1b}[2Jb".to_owned()].into_iter())),
+            Lie::Escapes => return acts.down(link, raw(&mut ["a\u{1b}[31mb".to_owned()].into_iter())),
             Lie::Bidi => return acts.down(link, raw(&mut ["a\u{202e}bob".to_owned()].into_iter())),
             Lie::Giant => {
                 return acts.down(link, raw(&mut (0..=MAX_PAGE).map(|number| format!("u{number:04}"))));
