@@ -421,7 +421,8 @@ async fn floods_of_frames_that_lead_nowhere_reach_nobody() {
                         other => panic!("{other:?}"),
                     }
                 }
-                let frames = frames.map(|frame| frame.encode().unwrap().to_vec()).repeat(20);
+                let frames = frames.map(|frame| frame.encode().unwrap().to_vec());
+                let frames: Vec<_> = std::iter::repeat_n(frames, 20).flatten().collect();
                 for _ in 0..FLOOD {
                     send(&mut stream, &frames).await.unwrap();
                     for _ in 0..20 {
