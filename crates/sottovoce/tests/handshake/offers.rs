@@ -371,7 +371,7 @@ fn hellos_that_are_malformed_or_giant_end_one_connection_each() {
 
     // What is merely odd changes nothing of what is agreed on.
     let odd: [fn(ClientHello) -> ClientHello; 8] = [
-        |hello| hello.with(PADDING, vec![0; 60_000]),
+        |hello| hello.with(PADDING, vec![0; 10_000]),
         |hello| hello.with(COOKIE, vector16(&[1; 9])),
         |hello| hello.with(POST_HANDSHAKE_AUTH, vec![]),
         |hello| hello.with(COMPRESSED_CERTIFICATES, vec![2, 0, 1]),
@@ -383,6 +383,10 @@ fn hellos_that_are_malformed_or_giant_end_one_connection_each() {
     for odd in odd {
         assert!(goes_on(&answer(&world, odd)));
     }
+
+    // More than anybody has to say before a log-in is not listened to.
+    let long = answer(&world, |hello| hello.with(PADDING, vec![0; 20_000]));
+    assert!(matches!(long, Answer::Alert(_) | Answer::Closed), "{long:?}");
 
     // A length beyond all bounds, and a hello that says less than it holds, or more.
     let (mut caller, hello) = Caller::new(&world);
