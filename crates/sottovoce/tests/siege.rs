@@ -90,10 +90,10 @@ const ATTACKS: [Attack; 12] = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_siege_does_not_reach_those_who_chat() {
     // Short limits let the attackers come back all the sooner; and they come from the address of those inside, who would
-    // pay for it if that could be used up.
+    // pay for it if that could be used up. Lists are answered, so that who does not read them can be seen.
     let mut world = World::with(
         "handshake_timeout = \"500ms\"\nlogin_timeout = \"500ms\"\nrefusal_delay = \"100ms\"\n\
-         connection_rate_per_address = 1000000",
+         connection_rate_per_address = 1000000\nlist_rate = 1000000\nlist_burst = 1000000",
     );
     let registry = Registry::of(&world).await;
     let process = world.server.id();

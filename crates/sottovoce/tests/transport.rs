@@ -264,7 +264,7 @@ fn who_falls_silent_is_logged_off_and_who_pings_is_not() {
 
 #[test]
 fn before_log_in_there_is_nothing_but_log_in() {
-    let world = World::new();
+    let world = World::with("login_timeout = \"5s\"");
     let alice = Holder::registered(&world, "alice");
     let chat = ChatId::from_bytes([1; 16]);
     let mut frames: Vec<Vec<u8>> = [
@@ -292,6 +292,13 @@ fn before_log_in_there_is_nothing_but_log_in() {
             Err(error) => assert!(is_long, "{error}: {head:02x?}"),
         }
     }
+    // Nobody waits for the rest of what is too long already.
+    let mut raw = alice.connect();
+    raw.write(&93u16.to_be_bytes());
+    assert_eq!(raw.hear_all(), [ToClient::Error(ServerError::Protocol)]);
+    let mut raw = alice.connect();
+    raw.write(&92u16.to_be_bytes());
+    assert_eq!(raw.hear_all(), [ToClient::Error(ServerError::Idle)]);
     let mut raw = alice.connect();
     raw.say(&ToServer::Exit);
     assert_eq!(raw.hear_all(), []);
