@@ -104,7 +104,8 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// Whether it is the peer's doing, shown by the peer's signature. What else there is the server can have caused.
+    /// Whether it is the peer's doing, shown by a signature with the key that the chat is with. What else there is the
+    /// server can have caused; and this as well, if the key is its own and nobody has compared safety numbers.
     pub(crate) fn is_peers(&self) -> bool {
         match self {
             Self::Seal(error) => error.culprit() == Culprit::Peer,

@@ -102,7 +102,8 @@ pub enum Breach {
 pub enum Culprit {
     /// The server, which has the frames in hand on their way, or the other client: nothing shows which.
     Either,
-    /// The other client, proved by its signature.
+    /// The other client, proved by a signature with the key that the server gave out as its. Whose key that is shows when
+    /// safety numbers are compared.
     Peer,
     /// This client.
     Own,

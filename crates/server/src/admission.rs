@@ -2,8 +2,8 @@
 //!
 //! A connection is **pending** from when it is accepted until its user is logged in. What a stranger can do is to be
 //! pending; so only the pending make room, and nobody who is logged in ever does. Who makes room is chosen so that whoever
-//! floods pushes out the flood: of one address, or of the address with the most pending ones, the connection that has got
-//! no further for the longest time.
+//! floods pushes out the flood: of one address, or of the network with the most pending ones and there of the address with
+//! the most, the connection that has got no further for the longest time.
 
 use std::{
     cmp::Reverse,
@@ -40,6 +40,23 @@ impl From<IpAddr> for Source {
     }
 }
 
+/// What one owner of addresses may well have: an IPv4 address, or the /48 of an IPv6 address, in which there are 65,536
+/// [`Source`]s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Network {
+    V4(Ipv4Addr),
+    V6([u16; 3]),
+}
+
+impl From<Source> for Network {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::V4(address) => Self::V4(address),
+            Source::V6([a, b, c, _]) => Self::V6([a, b, c]),
+        }
+    }
+}
+
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -65,11 +82,11 @@ pub struct Admission<H> {
     limits: Limits,
     sources: BTreeMap<Source, Crowd>,
     connections: BTreeMap<Ticket, Connection<H>>,
-    /// Addresses with pending connections, the one with the most last; of several the one whose oldest is the oldest.
-    crowds: BTreeSet<(usize, Reverse<Step>, Source)>,
+    networks: BTreeMap<Network, Pending<Source>>,
+    /// Of all networks.
+    pending: Pending<Network>,
     /// Addresses that have no connection and are not forgotten before this moment.
     remembered: BTreeSet<(Instant, Source)>,
-    pending: usize,
     steps: u64,
 }
 
@@ -84,6 +101,17 @@ struct Crowd {
     logged_in: usize,
     bucket: Bucket,
 }
+
+/// The pending connections of several, who are addresses or networks.
+#[derive(Debug)]
+struct Pending<T> {
+    /// Those who have some, the one with the most last; of several the one whose oldest is the oldest.
+    crowds: BTreeSet<(Rank, T)>,
+    count: usize,
+}
+
+/// How many pending connections there are, and the oldest of the greatest crowd of them.
+type Rank = (usize, Reverse<Step>);
 
 #[derive(Debug)]
 struct Connection<H> {
@@ -129,9 +157,9 @@ impl<H> Admission<H> {
             limits,
             sources: BTreeMap::new(),
             connections: BTreeMap::new(),
-            crowds: BTreeSet::new(),
+            networks: BTreeMap::new(),
+            pending: Pending::default(),
             remembered: BTreeSet::new(),
-            pending: 0,
             steps: 0,
         }
     }
@@ -152,13 +180,8 @@ impl<H> Admission<H> {
             if pending_of_address > 0 { Ok(Some((source, true))) } else { Err(Refused::AddressFull) }
         } else if pending_of_address >= self.limits.pending_per_address {
             Ok(Some((source, true)))
-        } else if self.connections.len() >= self.limits.connections || self.pending >= self.limits.pending {
-            match self.crowds.last() {
-                // With the newcomer its own address would have more than any other.
-                Some((most, ..)) if pending_of_address >= *most => Ok(Some((source, false))),
-                Some((.., crowded)) => Ok(Some((*crowded, false))),
-                None => Err(Refused::Full),
-            }
+        } else if self.connections.len() >= self.limits.connections || self.pending.count >= self.limits.pending {
+            self.crowded(Some((source, pending_of_address))).map(|crowded| Some((crowded, false))).ok_or(Refused::Full)
         } else {
             Ok(None)
         };
@@ -191,7 +214,6 @@ impl<H> Admission<H> {
         };
         let source = connection.source;
         if let Some(step) = connection.pending.take() {
-            self.pending = self.pending.saturating_sub(1);
             self.change(source, |crowd| {
                 crowd.pending.remove(&step);
                 crowd.logged_in = crowd.logged_in.saturating_add(1);
@@ -209,15 +231,12 @@ impl<H> Admission<H> {
             Some(step) => _ = crowd.pending.remove(&step),
             None => crowd.logged_in = crowd.logged_in.saturating_sub(1),
         });
-        if pending.is_some() {
-            self.pending = self.pending.saturating_sub(1);
-        }
         self.rest(source, now);
     }
 
     /// The system has no more to give: a pending connection has to make room, as if for one more.
     pub fn makes_room(&mut self, now: Instant) -> Option<H> {
-        let (.., source) = *self.crowds.last()?;
+        let source = self.crowded(None)?;
         self.drop_oldest(source, now)
     }
 
@@ -233,7 +252,7 @@ impl<H> Admission<H> {
 
     /// How many of them are pending.
     pub fn pending(&self) -> usize {
-        self.pending
+        self.pending.count
     }
 
     /// How many addresses are known.
@@ -247,7 +266,6 @@ impl<H> Admission<H> {
         // A step is taken once, so it also tells connections apart.
         let ticket = Ticket(step.0);
         self.connections.insert(ticket, Connection { source, pending: Some(step), handle });
-        self.pending = self.pending.saturating_add(1);
         self.change(source, |crowd| _ = crowd.pending.insert(step, ticket));
         ticket
     }
@@ -258,11 +276,25 @@ impl<H> Admission<H> {
         // What it leaves with is taken out before it counts as gone.
         let connection = self.connections.remove(&ticket)?;
         if let Some(step) = connection.pending {
-            self.pending = self.pending.saturating_sub(1);
             self.change(source, |crowd| _ = crowd.pending.remove(&step));
         }
         self.rest(source, now);
         Some(connection.handle)
+    }
+
+    /// The address that makes room: the one with the most pending connections in the network with the most. `newcomer` is
+    /// for whom, and how many pending ones its address has: with it they may be the ones with the most.
+    fn crowded(&self, newcomer: Option<(Source, usize)>) -> Option<Source> {
+        let (most, network) = self.pending.greatest()?;
+        let own = newcomer.and_then(|(source, of_address)| {
+            let network = self.networks.get(&source.into()).filter(|network| network.count >= most)?;
+            Some((source, of_address, network))
+        });
+        let Some((source, of_address, network)) = own else {
+            return self.networks.get(&network)?.greatest().map(|(_, crowded)| crowded);
+        };
+        let (most, crowded) = network.greatest()?;
+        Some(if of_address >= most { source } else { crowded })
     }
 
     /// Changes what there is of an address, and keeps its place among the crowds.
@@ -271,12 +303,15 @@ impl<H> Admission<H> {
         let before = crowd.rank();
         change(crowd);
         let after = crowd.rank();
-        if let Some((most, oldest)) = before {
-            self.crowds.remove(&(most, oldest, source));
+        let name = Network::from(source);
+        let network = self.networks.entry(name).or_default();
+        let network_before = network.rank();
+        network.moves(source, before, after);
+        let network_after = network.rank();
+        if network_after.is_none() {
+            self.networks.remove(&name);
         }
-        if let Some((most, oldest)) = after {
-            self.crowds.insert((most, oldest, source));
-        }
+        self.pending.moves(name, network_before, network_after);
     }
 
     /// An address that has no connection is remembered for as long as its rate is not as if it had never been there.
@@ -324,8 +359,38 @@ impl Crowd {
         self.pending.len().saturating_add(self.logged_in)
     }
 
-    fn rank(&self) -> Option<(usize, Reverse<Step>)> {
+    fn rank(&self) -> Option<Rank> {
         let (oldest, _) = self.pending.first_key_value()?;
         Some((self.pending.len(), Reverse(*oldest)))
+    }
+}
+
+impl<T: Copy + Ord> Pending<T> {
+    /// Who has the most, and how many.
+    fn greatest(&self) -> Option<(usize, T)> {
+        self.crowds.last().map(|((count, _), who)| (*count, *who))
+    }
+
+    fn rank(&self) -> Option<Rank> {
+        let ((_, oldest), _) = self.crowds.last()?;
+        Some((self.count, *oldest))
+    }
+
+    /// One of them has had `before`, and now has `after`.
+    fn moves(&mut self, who: T, before: Option<Rank>, after: Option<Rank>) {
+        if let Some(before) = before {
+            self.crowds.remove(&(before, who));
+            self.count = self.count.saturating_sub(before.0);
+        }
+        if let Some(after) = after {
+            self.crowds.insert((after, who));
+            self.count = self.count.saturating_add(after.0);
+        }
+    }
+}
+
+impl<T> Default for Pending<T> {
+    fn default() -> Self {
+        Self { crowds: BTreeSet::new(), count: 0 }
     }
 }

@@ -369,7 +369,8 @@ fn settings(config: &mut Config) -> Vec<Setting<'_>> {
             1,
             1_000_000,
             "How many connections may be open whose user is not logged in yet. For one more, the address with the most\n\
-             of them loses the one that has got no further for the longest time.",
+             of them, in the network (/48 of IPv6) with the most, loses the one that has got no further for the longest\n\
+             time.",
         ),
         count(
             "max_pending_per_address",

@@ -11,7 +11,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
@@ -31,6 +31,11 @@ fn limits() -> Limits {
 
 fn address(n: usize) -> Source {
     IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(n).unwrap())).into()
+}
+
+/// The first address of subnet `n` of 2001:db8:`site`::/48.
+fn subnet(site: u16, n: u16) -> Source {
+    IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, site, n, 0, 0, 0, 1)).into()
 }
 
 /// An admission, and the numbers of the connections that it has let in.
@@ -81,6 +86,37 @@ fn whoever_floods_from_one_address_pushes_out_the_flood() {
     door.enters(4, 3_000, None);
     door.enters(3, 3_001, Some(1_095));
     door.enters(3, 3_002, Some(2_000));
+}
+
+#[test]
+fn whoever_floods_from_all_subnets_of_a_site_pushes_out_the_flood() {
+    let mut admission = Admission::new(Limits { pending: 10, ..limits() });
+    let now = Instant::now();
+    let mut enters = |source, n: usize| admission.admit(source, n, now).unwrap();
+    let honest = [enters(subnet(1, 1), 1), enters(address(1), 2)].map(|admitted| admitted.ticket);
+    for n in 0..1_000 {
+        let dropped = enters(subnet(2, n), 100 + usize::from(n)).dropped.map(|dropped| dropped.handle);
+        assert_eq!(dropped, n.checked_sub(8).map(|before| 100 + usize::from(before)));
+    }
+    for ticket in honest {
+        assert!(admission.logs_in(ticket));
+    }
+}
+
+#[test]
+fn whoever_floods_from_one_subnet_does_not_push_out_its_neighbours() {
+    let mut admission = Admission::new(Limits { pending: 10, ..limits() });
+    let now = Instant::now();
+    let mut enters = |source, n: usize| admission.admit(source, n, now).unwrap();
+    let neighbour = enters(subnet(2, 1), 1).ticket;
+    for n in 0..1_000 {
+        enters(subnet(2, 2), 100 + n);
+    }
+    let newcomer = enters(subnet(2, 3), 2_000);
+    assert_eq!(newcomer.dropped.map(|dropped| dropped.handle), Some(1_091));
+    for ticket in [neighbour, newcomer.ticket] {
+        assert!(admission.logs_in(ticket));
+    }
 }
 
 #[test]

@@ -71,6 +71,13 @@ fn the_units_limits_are_above_those_of_the_servers_settings() {
 }
 
 #[test]
+fn the_unit_never_gives_the_server_up() {
+    let unit = read(&unit_path());
+    assert_eq!((setting(&unit, "Restart"), setting(&unit, "StartLimitIntervalSec")), ("on-failure", "0"));
+    assert_ne!(setting(&unit, "RestartSec"), "0", "nor starts it in a loop that takes all of a processor");
+}
+
+#[test]
 fn the_server_never_asks_for_what_the_unit_forbids() {
     let Some(allowed) = allowed_calls(&read(&unit_path())) else { return };
     if !is_there("strace") {
