@@ -115,7 +115,9 @@ pub(crate) trait Trick: Send {
 
 /// The trick behind an attack.
 pub(crate) fn trick(attack: Attack, server: &ServerName) -> Box<dyn Trick> {
-    use connection::{AwayForEver, Cut, Early, Flapping, LogIn, NoPong, Over, PutOut, Silent, WrongResume};
+    use connection::{
+        AwayForEver, Cut, Early, Flapping, LogIn, NoPong, Over, PutOut, ResumeTooHigh, ResumeTooLow, Silent,
+    };
     use held_back::{
         Delay, Drop, DropAll, DropOne, HoldLast, Reorder, ReorderReceipts, Replay, ReplayAfterReturn, ReplayOldChat,
         Splice,
@@ -205,8 +207,8 @@ pub(crate) fn trick(attack: Attack, server: &ServerName) -> Box<dyn Trick> {
         Attack::TooFast => Box::new(Hold),
         Attack::DropRequests => calls(Answer::Nothing),
         Attack::DropWelcomes => Box::new(NoWelcome),
-        Attack::ResumeTooHigh => Box::new(WrongResume { high: true }),
-        Attack::ResumeTooLow => Box::new(WrongResume { high: false }),
+        Attack::ResumeTooHigh => Box::new(ResumeTooHigh),
+        Attack::ResumeTooLow => Box::new(ResumeTooLow::default()),
         Attack::AwayFlapping => Box::new(Flapping),
         Attack::AwayForEver => Box::new(AwayForEver),
         Attack::CloseLeft => Box::new(Over(CloseReason::Left)),

@@ -127,15 +127,18 @@ fn a_call_that_is_not_put_through_can_be_taken_back() {
     stage.all_is_well(alice, bob);
 }
 
+/// A relay that says nothing of it either: each client waits for so long by itself, and no longer. Both times are up at
+/// nearly the same moment; one client may hear of the other's end just before.
 #[test]
 fn a_welcome_that_does_not_come_leaves_nobody_waiting() {
-    let stage = Stage::with("establishment_timeout = \"1s\"", ["alice", "bob"]);
+    let stage = Stage::with("establishment_timeout = \"5m\"", ["alice", "bob"]);
     let (mut alice, mut bob) = (stage.log_in("alice"), stage.log_in("bob"));
     stage.attack(Attack::DropWelcomes);
     alice.types("--r bob");
     bob.expect("request");
     bob.types("--y");
-    assert_eq!(until(&mut alice, "chat_closed"), ["calling", "chat_closed lost"]);
-    assert_eq!(until(&mut bob, "chat_closed"), ["chat_closed lost"]);
+    let ends = [&mut alice, &mut bob].map(|client| until(client, "chat_closed").pop().unwrap());
+    assert!(ends.iter().any(|end| end == "chat_closed lost"), "{ends:?}");
+    assert!(ends.iter().all(|end| end == "chat_closed lost" || end == "chat_closed error"), "{ends:?}");
     stage.all_is_well(alice, bob);
 }

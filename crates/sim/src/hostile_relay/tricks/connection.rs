@@ -9,7 +9,7 @@ use bytes::Bytes;
 use protocol::{Close, CloseReason, List, Resume, ServerError, ToClient, ToServer, UserName};
 
 use super::{Act, Acts, Moment, Trick};
-use crate::hostile_relay::notes::{Link, Notes};
+use crate::hostile_relay::notes::{Id, Known, Link, Notes};
 
 /// How far ahead a lie about the counter is.
 const TOO_HIGH: u64 = 1000;
@@ -17,12 +17,10 @@ const TOO_HIGH: u64 = 1000;
 const FLAPS: u32 = 40;
 const FLAP: Duration = Duration::from_millis(25);
 
-/// Clients are told that the peer expects something else than it does.
-pub(super) struct WrongResume {
-    pub(super) high: bool,
-}
+/// Clients are told that the peer expects a later frame than it does.
+pub(super) struct ResumeTooHigh;
 
-impl Trick for WrongResume {
+impl Trick for ResumeTooHigh {
     fn moment(&mut self, notes: &Notes, link: Link, moment: Moment, acts: &mut Acts) {
         if moment == Moment::Chatting
             && let Some(chat) = notes.chat(link)
@@ -35,8 +33,40 @@ impl Trick for WrongResume {
     fn down(&mut self, _: &Notes, link: Link, frame: Bytes, acts: &mut Acts) {
         match ToClient::decode(&frame) {
             Ok(ToClient::Resume(Resume { chat, expected })) => {
-                let expected = if self.high { expected + TOO_HIGH } else { 0 };
-                acts.say(link, &ToClient::Resume(Resume { chat, expected }));
+                acts.say(link, &ToClient::Resume(Resume { chat, expected: expected + TOO_HIGH }));
+            }
+            _ => acts.down(link, frame),
+        }
+    }
+}
+
+/// Clients are told that the peer expects the first frame. Of each chat one is told so when its peer has a frame
+/// it has not confirmed.
+#[derive(Default)]
+pub(super) struct ResumeTooLow {
+    chats: BTreeSet<Id>,
+    /// Who was told that the peer is away, and gets nothing sealed until it is back.
+    away: BTreeSet<Link>,
+}
+
+impl Trick for ResumeTooLow {
+    fn down(&mut self, notes: &Notes, link: Link, frame: Bytes, acts: &mut Acts) {
+        match ToClient::decode(&frame) {
+            Ok(ToClient::Resume(Resume { chat, .. })) => {
+                self.away.remove(&link);
+                acts.say(link, &ToClient::Resume(Resume { chat, expected: 0 }));
+            }
+            Ok(ToClient::Message(_)) if self.away.contains(&link) => {}
+            Ok(ToClient::Message(message)) => {
+                let chat = message.header.chat;
+                acts.down(link, frame);
+                let is_sender = |(other, known): &(&Link, &Known)| **other != link && known.chat == Some(chat);
+                if let Some((sender, _)) = notes.links.iter().find(is_sender)
+                    && self.chats.insert(*chat.as_bytes())
+                {
+                    self.away.insert(*sender);
+                    acts.say(*sender, &ToClient::PeerAway(chat));
+                }
             }
             _ => acts.down(link, frame),
         }
