@@ -332,6 +332,8 @@ def stories():
         keep("client", bytes([holds, 1, 0, 0, 3, 14, 26, 1, 24, 25, 14, 0, 1, 2, 14, 26, 0, 30, 10, 14, 24, 25, 14]))
         keep("client", bytes([holds, 1, 0, 0, 3, 8, 20, 9, 0, 14, 30, 9, 14, 5, 14, 14, 30, 13, 14]))
         keep("client", bytes([holds, 1, 0, 0, 2, 14, 4, 13, 14, 12, 14, 0, 0, 1, 14, 1, 0, 0, 18, 1, 1, 14]))
+        # An answer whose header confirms what has not come.
+        keep("client", bytes([holds, 1, 0, 0, 0, 1, 0, 0, 19, 1, 1, 14]))
         for code in range(14):
             keep("client", bytes([holds, 1, 22, code]) + bytes(8))
 

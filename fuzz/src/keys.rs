@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use identity::{LockedKey, Pin, PinError, PinFile, parse_public_line, public_line};
 use protocol::{PublicKey, ServerName, UserName};
 
@@ -5,8 +7,8 @@ use crate::scratch::Scratch;
 
 /// Takes the bytes for a key file, the line of a public key, and the file of pins.
 ///
-/// A key file says the same public key each time. A line is read back as it was written. Pins that are read are found one
-/// by one, and pinning, verifying and forgetting another leaves them as they were.
+/// A key file says the same public key each time. A line is read back as it was written. Pins that are read are one for
+/// each user and found one by one, and pinning, verifying and forgetting another leaves them as they were.
 pub fn keys(bytes: &[u8]) {
     let scratch = Scratch::new();
     key_file(&scratch, bytes);
@@ -49,6 +51,8 @@ fn pins(scratch: &Scratch, bytes: &[u8]) {
         Ok(before) => before,
         Err(error) => return assert!(matches!(error, PinError::Damaged { line: 1.., .. })),
     };
+    let whose: BTreeSet<_> = before.iter().map(|(user, server, _)| (user, server.as_str())).collect();
+    assert_eq!(whose.len(), before.len(), "two pins of one user");
     for (user, server, pin) in &before {
         assert_eq!(pins.get(user, server).unwrap().as_ref(), Some(pin));
     }
