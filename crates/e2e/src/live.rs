@@ -129,7 +129,6 @@ impl Live {
         let sealed = to_bytes(bundle.commit())?;
         self.group.merge_pending_commit(&provider).map_err(|_| local)?;
         self.has_past = true;
-        profile::check_members(self.group.members(), pair.members())?;
         Ok(sealed)
     }
 
@@ -145,14 +144,12 @@ impl Live {
         }
         let provider = self.vault.provider(rng);
         let processed = self.group.process_message(&provider, message)?;
-        if matches!(processed.content(), ProcessedMessageContent::OwnPrivateMessage) {
+        // There are the two, so what is not the peer's is one's own.
+        if *processed.sender() != Sender::Member(pair.peer_leaf()) {
             return Err(Error::Reflected);
         }
         if processed.aad() != aad {
             return Err(Error::Header);
-        }
-        if *processed.sender() != Sender::Member(pair.peer_leaf()) {
-            return Err(forged);
         }
         let is_current = processed.epoch() == self.group.epoch();
         match processed.into_content() {
@@ -167,7 +164,7 @@ impl Live {
                 Ok(Opened::Content(content))
             }
             ProcessedMessageContent::StagedCommitMessage(commit) => {
-                commit_rules::check(&commit, self.group.group_id(), &pair.peer)?;
+                commit_rules::check(&commit, &pair.peer)?;
                 self.group
                     .merge_staged_commit(&provider, *commit)
                     // Storage in memory does not fail, so it is the commit that does not lead anywhere.
