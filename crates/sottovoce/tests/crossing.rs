@@ -27,6 +27,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 const SEED: u64 = 0xc055;
+/// Here people ask faster than people do.
+const PATIENT: &str = "request_burst = 10000\nrequest_rate = 6000";
 /// Far less than the time limit of a request, and far more than anything that does not wait for one takes.
 const PROMPTLY: Duration = Duration::from_secs(20);
 
@@ -61,7 +63,7 @@ async fn part(leaver: &mut Person, other: &mut Person) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_who_ask_each_other_at_once_are_in_one_chat() {
-    let world = World::new();
+    let world = World::with(PATIENT);
     let registry = Registry::of(&world).await;
     let mut alice = Person::log_in(&registry.register("alice").await).await;
     let mut bob = Person::log_in(&registry.register("bob").await).await;
@@ -109,7 +111,7 @@ async fn into_the_chat(person: &mut Person) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_who_ask_in_a_ring_all_get_free() {
-    let world = World::new();
+    let world = World::with(PATIENT);
     let registry = Registry::of(&world).await;
     let mut ring = Vec::new();
     for name in ["alice", "bob", "carol"] {
@@ -164,7 +166,7 @@ async fn free(person: &mut Person) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_nobody_answers_ends_for_both() {
-    let world = World::with("request_timeout = \"1s\"");
+    let world = World::with(&format!("{PATIENT}\nrequest_timeout = \"1s\""));
     let registry = Registry::of(&world).await;
     let mut alice = Person::log_in(&registry.register("alice").await).await;
     let mut bob = Person::log_in(&registry.register("bob").await).await;
@@ -186,7 +188,7 @@ async fn a_request_that_nobody_answers_ends_for_both() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn taking_back_meets_accepting() {
-    let world = World::new();
+    let world = World::with(PATIENT);
     let registry = Registry::of(&world).await;
     let mut alice = Person::log_in(&registry.register("alice").await).await;
     let mut bob = Person::log_in(&registry.register("bob").await).await;
@@ -233,7 +235,7 @@ async fn taking_back_meets_accepting() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_one_who_is_asked_leaves() {
-    let world = World::new();
+    let world = World::with(PATIENT);
     let registry = Registry::of(&world).await;
     let mut alice = Person::log_in(&registry.register("alice").await).await;
     let account = registry.register("bob").await;
@@ -275,7 +277,7 @@ async fn the_one_who_is_asked_leaves() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_log_ins_at_once_one_stays() {
-    let world = World::new();
+    let world = World::with(PATIENT);
     let registry = Registry::of(&world).await;
     let account = registry.register("alice").await;
     let mut bob = Person::log_in(&registry.register("bob").await).await;
@@ -317,7 +319,7 @@ async fn until_replaced(mut person: Person, decided: CancellationToken) -> Resul
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_in_elsewhere_ends_a_busy_session_and_says_so() {
-    let world = World::new();
+    let world = World::with(PATIENT);
     let registry = Registry::of(&world).await;
     let account = registry.register("alice").await;
     let mut bob = Person::log_in(&registry.register("bob").await).await;
@@ -349,7 +351,7 @@ async fn a_log_in_elsewhere_ends_a_busy_session_and_says_so() {
 /// one's client must not have forgotten it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_is_left_that_only_the_server_knows_of() {
-    let world = World::new();
+    let world = World::with(PATIENT);
     let registry = Registry::of(&world).await;
     let slow = Proxy::before(port_of(&world)).await;
     let alice = registry.register("alice").await;
@@ -392,7 +394,7 @@ fn is_asked(event: &Event) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_people_do_nobody_is_stuck() {
     const PEOPLE: usize = 8;
-    let world = World::new();
+    let world = World::with(PATIENT);
     let registry = Registry::of(&world).await;
     let mut accounts = Vec::new();
     for number in 0..PEOPLE {
