@@ -18,6 +18,7 @@ use crate::{
     gate::{Doorway, Visit},
     listener::Relay,
     mailbox::{Inbox, Mailbox, Order, mailbox},
+    rate::Spent,
     session::{Input, Output, Session},
     signal::{SessionId, Signal, SignalKind, Undelivered},
 };
@@ -74,6 +75,8 @@ struct Connection {
     writer: WriteHalf<TlsStream<Doorway>>,
     unsent: BytesMut,
     unflushed: bool,
+    /// What was last noted of what the user has used up.
+    spent: Spent,
     /// The removals that had been carried out when the directory was last asked.
     sweep: u64,
     ending: bool,
@@ -97,6 +100,7 @@ impl Connection {
             writer,
             unsent: BytesMut::new(),
             unflushed: false,
+            spent: Spent::default(),
             sweep: 0,
             ending: false,
             visit,
@@ -142,8 +146,8 @@ impl Connection {
                 }
                 // Other sessions.
                 letter = self.inbox.receive(), if unsent < MAX_UNSENT => self.letters(letter).await,
-                // The client.
-                frame = self.frames.next(), if unsent < MAX_UNSENT_WITH_ANSWERS => match frame {
+                // The client, until this session is to end: one that another has replaced takes in no more.
+                frame = self.frames.next(), if unsent < MAX_UNSENT_WITH_ANSWERS && !end.is_cancelled() => match frame {
                     // Copied: a frame as it was read keeps the whole buffer that it was read into, and a mailbox is bounded
                     // by the lengths of the frames that wait in it.
                     Some(Ok(frame)) => self.input(Input::Frame(Bytes::copy_from_slice(&frame))).await,
@@ -186,11 +190,9 @@ impl Connection {
         // What an output brings back is handled before the outputs that came later, so the order stays a session's.
         let mut pending: std::collections::VecDeque<Output> = out.into();
         while let Some(output) = pending.pop_front() {
-            let Some(answer) = self.carry_out(output).await else {
-                continue;
-            };
+            let answers = self.carry_out(output).await;
             let mut out = Vec::new();
-            if matches!(answer, Input::Undelivered { why: Undelivered::Absent, .. }) {
+            if matches!(answers.as_slice(), [Input::Undelivered { why: Undelivered::Absent, .. }]) {
                 // Whoever is gone may have said goodbye before, and that comes first: it lies in the mailbox by now.
                 while !out.contains(&Output::Disconnect)
                     && let Some(letter) = self.inbox.try_receive()
@@ -198,17 +200,30 @@ impl Connection {
                     self.session.handle(Input::Signal(letter), now(), &mut out);
                 }
             }
-            self.session.handle(answer, now(), &mut out);
+            for answer in answers {
+                self.session.handle(answer, now(), &mut out);
+            }
             pending.extend(out);
+        }
+        self.note_spent();
+    }
+
+    /// Whichever session the user has next goes on from what was used up in this one.
+    fn note_spent(&mut self) {
+        let spent = self.session.spent();
+        if let Some(user) = &self.registered
+            && spent != std::mem::replace(&mut self.spent, spent)
+        {
+            self.relay.ledger.note(user, spent, now());
         }
     }
 
-    async fn carry_out(&mut self, output: Output) -> Option<Input> {
+    async fn carry_out(&mut self, output: Output) -> Vec<Input> {
         match output {
             Output::Send(frame) => {
                 self.relay.counters.count_frame(&frame, self.registered.is_some());
                 self.enqueue(&frame);
-                None
+                Vec::new()
             }
             Output::Signal { to, signal } => {
                 let (chat, is_repeated) = (signal.chat, signal.kind.is_repeated());
@@ -217,7 +232,7 @@ impl Connection {
                     tracing::trace!(target: "relay", frame = %Hex(frame), "message");
                 }
                 let result = self.relay.router.send(&to, signal);
-                result.err().map(|why| Input::Undelivered { to, chat, is_repeated, why })
+                result.err().map(|why| Input::Undelivered { to, chat, is_repeated, why }).into_iter().collect()
             }
             Output::LookUp(user) => {
                 self.visit.gets_further();
@@ -225,30 +240,34 @@ impl Connection {
                 let deadline = self.session.deadline().map_or_else(Deadline::now, Deadline::from_std);
                 tokio::select! {
                     biased;
-                    () = self.visit.end().cancelled() => None,
-                    answer = self.look_up(&user) => Some(Input::Registered(answer)),
-                    () = sleep_until(deadline) => Some(Input::Tick),
+                    () = self.visit.end().cancelled() => Vec::new(),
+                    answer = self.look_up(&user) => vec![Input::Registered(answer)],
+                    () = sleep_until(deadline) => vec![Input::Tick],
                 }
             }
             Output::Register { user, held } => {
                 if !self.visit.logs_in() {
                     // It has just had to make room, and is about to hear of it.
-                    return None;
+                    return Vec::new();
                 }
                 self.frames.decoder_mut().set_max_frame_length(MAX_FRAME);
                 self.relay.router.register(user.clone(), self.id, self.key, self.mailbox.clone(), held);
                 let moved_on = self.sweep != self.relay.sweeps();
                 self.registered = Some(user.clone());
                 // A removal that was carried out between the look-up and now did not find this session.
-                if moved_on { Some(Input::Registered(self.look_up(&user).await)) } else { None }
+                let mut answers = vec![Input::Spent(self.relay.ledger.of(&user))];
+                if moved_on {
+                    answers.push(Input::Registered(self.look_up(&user).await));
+                }
+                answers
             }
             Output::List(page) => {
-                let user = self.session.user()?;
-                Some(Input::Listed(self.relay.router.list(user, &page)))
+                let user = self.session.user();
+                user.map(|user| Input::Listed(self.relay.router.list(user, &page))).into_iter().collect()
             }
             Output::Disconnect => {
                 self.ending = true;
-                None
+                Vec::new()
             }
         }
     }

@@ -28,6 +28,7 @@ use crate::{
     counters::{Counters, Refused},
     directory::{Directory, DirectoryError},
     gate::Gate,
+    rate::Ledger,
     router::Router,
     signal::SessionId,
 };
@@ -56,6 +57,7 @@ pub(crate) struct Relay {
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) directory: Directory,
     pub(crate) router: Router,
+    pub(crate) ledger: Ledger,
     pub(crate) counters: Arc<Counters>,
     gate: Arc<Gate>,
     pub(crate) stop: CancellationToken,
@@ -81,6 +83,7 @@ impl Server {
             acceptor: TlsAcceptor::from(tls),
             directory,
             router,
+            ledger: Ledger::default(),
             gate: Arc::new(Gate::new(config.limits(), cores, counters.clone())),
             counters,
             stop: CancellationToken::new(),

@@ -1,6 +1,13 @@
-//! How often something may be done: a token bucket, kept as the one moment when it would be full again.
+//! How often something may be done: a token bucket, kept as the one moment when it would be full again. And what users
+//! have used up of theirs.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use protocol::UserName;
 
 /// So many at once, and one more after each interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +52,64 @@ impl Bucket {
     /// touched.
     pub fn full_at(&self) -> Option<Instant> {
         self.full_at
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { full_at: self.full_at.max(other.full_at) }
+    }
+}
+
+/// What somebody has used up of the rates that each user has, whatever session it was in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Lists.
+    pub lists: Bucket,
+    /// Requests to talk.
+    pub requests: Bucket,
+}
+
+impl Spent {
+    /// What has been used up if both are true.
+    pub fn and(self, other: Self) -> Self {
+        Self { lists: self.lists.and(other.lists), requests: self.requests.and(other.requests) }
+    }
+
+    /// Whether nothing of it counts any more.
+    pub fn is_over(&self, now: Instant) -> bool {
+        [self.lists, self.requests].iter().all(|bucket| bucket.full_at.is_none_or(|full_at| full_at <= now))
+    }
+}
+
+/// What users have used up. It outlives their sessions, for otherwise who logs in anew would have all anew.
+///
+/// The lock is held for a look-up or a change of the map, never across an await.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    spent: Mutex<BTreeMap<UserName, Spent>>,
+}
+
+/// Users in a [`Ledger`] below which nobody is forgotten.
+const FEW: usize = 1024;
+
+impl Ledger {
+    /// What this user has used up.
+    pub fn of(&self, user: &UserName) -> Spent {
+        self.spent().get(user).copied().unwrap_or_default()
+    }
+
+    /// Notes what a session of this user, who is registered, has used up, at `now`.
+    pub fn note(&self, user: &UserName, spent: Spent, now: Instant) {
+        let mut all = self.spent();
+        if all.len() >= FEW && !all.contains_key(user) {
+            all.retain(|_, spent| !spent.is_over(now));
+        }
+        let before = all.entry(user.clone()).or_default();
+        *before = before.and(spent);
+    }
+
+    fn spent(&self) -> MutexGuard<'_, BTreeMap<UserName, Spent>> {
+        // Nothing that runs under the lock can leave the map half changed.
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -14,7 +14,7 @@ use protocol::{
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::{
-    rate::{Bucket, Rate},
+    rate::{Rate, Spent},
     signal::{SessionId, Signal, SignalKind, Undelivered},
 };
 
@@ -26,6 +26,8 @@ pub enum Input {
     /// The directory's answer to [`Output::LookUp`]; `None` when it could not be asked, `Some(None)` when it has no
     /// such user. Coming unasked to a logged-in session it is a second look, and ends the session if the key differs.
     Registered(Option<Option<PublicKey>>),
+    /// What the user has used up in sessions before, to be told at [`Output::Register`].
+    Spent(Spent),
     /// The router's answer to [`Output::List`].
     Listed(List),
     /// Another session says something.
@@ -124,8 +126,7 @@ pub struct Session {
     timers: Timers<Timer>,
     phase: Phase,
     openings: Openings,
-    lists: Bucket,
-    requests: Bucket,
+    spent: Spent,
 }
 
 /// How often a line has been opened of late.
@@ -211,8 +212,7 @@ impl Session {
         let mut timers = Timers::default();
         timers.start_after(Timer::Login, now, patience.login);
         let openings = Openings { since: now, count: 0 };
-        let (lists, requests) = (Bucket::default(), Bucket::default());
-        Self { id, key, server, patience, timers, phase: Phase::AwaitingLogin, openings, lists, requests }
+        Self { id, key, server, patience, timers, phase: Phase::AwaitingLogin, openings, spent: Spent::default() }
     }
 
     /// The user, once logged in.
@@ -229,6 +229,11 @@ impl Session {
             Phase::LoggedIn { state, .. } => Some(state),
             _ => None,
         }
+    }
+
+    /// What its user has used up of the rates in [`Patience`].
+    pub fn spent(&self) -> Spent {
+        self.spent
     }
 
     /// What it waits for.
@@ -248,6 +253,7 @@ impl Machine for Session {
         match input {
             Input::Frame(frame) => self.frame(frame, now, out),
             Input::Registered(answer) => self.registered(answer, now, out),
+            Input::Spent(spent) => self.spent = self.spent.and(spent),
             Input::Listed(list) => {
                 if self.user().is_some() {
                     send(out, &ToClient::List(list));

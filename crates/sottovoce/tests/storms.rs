@@ -339,6 +339,42 @@ async fn a_flood_of_requests_to_talk_is_passed_on_as_often_as_the_operator_allow
     assert_eq!(refused.count("request"), too_fast);
 }
 
+/// Each log-in had the whole burst anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_logs_in_anew_has_no_more_requests_and_lists_than_before() {
+    const LOG_INS: usize = 30;
+    let mut scene = Scene::with("request_burst = 5\nrequest_rate = 1\nlist_burst = 5\nlist_rate = 1").await;
+    let mallory = user(&scene, 2, "mallory").await;
+    let storm = async move {
+        let (mut requests, mut lists, mut streams) = (0, 0, Vec::new());
+        for n in 0..LOG_INS {
+            let mut stream = mallory.shake_hands().await.unwrap();
+            send(&mut stream, &[login(&mallory.account)]).await.unwrap();
+            assert!(matches!(hear(&mut stream).await.unwrap(), ToClient::LoggedIn(_)));
+            let chat = ChatId::from_bytes([u8::try_from(n).unwrap(); 16]);
+            let request = ToServer::RequestToTalk(Request { peer: "nobody".parse().unwrap(), chat });
+            let frames = [request, ToServer::List(Page::default())].map(|frame| frame.encode().unwrap().to_vec());
+            send(&mut stream, &frames).await.unwrap();
+            for _ in 0..2 {
+                match hear(&mut stream).await.unwrap() {
+                    ToClient::UserNotFound(_) => requests += 1,
+                    ToClient::List(_) => lists += 1,
+                    ToClient::TooFast(_) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            // Some log off, and some are replaced.
+            if n % 2 == 0 {
+                streams.push(stream);
+            }
+        }
+        (requests, lists)
+    };
+    let (requests, lists) = scene.during(storm).await;
+    assert!((5..=6).contains(&requests) && (5..=6).contains(&lists), "{requests}, {lists}");
+    scene.ends().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_lists_is_answered_as_often_as_the_operator_allows() {
     const FLOOD: usize = 20_000;

@@ -14,7 +14,7 @@ impl Session {
         };
         match frame {
             ToServer::Exit => self.leave(out),
-            ToServer::List(page) => match self.lists.take(self.patience.lists, now) {
+            ToServer::List(page) => match self.spent.lists.take(self.patience.lists, now) {
                 Ok(()) => out.push(Output::List(page)),
                 Err(wait) => too_fast(out, Asked::List, wait),
             },
@@ -22,7 +22,7 @@ impl Session {
             ToServer::RequestToTalk(Request { peer, chat }) => match state {
                 State::Free if peer == *user => send(out, &ToClient::UserNotFound(chat)),
                 // Only what is passed on counts: each of those can light up somebody's screen.
-                State::Free => match self.requests.take(self.patience.requests, now) {
+                State::Free => match self.spent.requests.take(self.patience.requests, now) {
                     Ok(()) => {
                         signal(out, (user, self.id), &peer, chat, SignalKind::Request { key: self.key });
                         self.timers.start_after(Timer::Request, now, self.patience.request);
