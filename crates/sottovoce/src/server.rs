@@ -43,9 +43,13 @@ pub(crate) async fn administer(command: Command) -> Result<(), Failure> {
             config.listen = listen.unwrap_or(config.listen);
             log(&config.log)?;
             ::server::log_panics_by_place();
-            fit(&mut config, process::take_all_descriptors());
+            let too_few = fit(&mut config, process::take_all_descriptors());
             let stop = process::stop_by_signal()?;
             let server = open(&dir, config).await?;
+            // Said by a server that runs: why one does not is the one thing that it says.
+            if let Some(too_few) = too_few {
+                tracing::warn!("{too_few}");
+            }
             let address = server.local_addr().map_err(|error| Failure::new(format_args!("no address: {error}")))?;
             print(format_args!("listening on {address}"))?;
             server.run(stop).await;
@@ -55,18 +59,18 @@ pub(crate) async fn administer(command: Command) -> Result<(), Failure> {
 }
 
 /// Has a server let in no more connections than it has files for: one that ran out of them could not look up who logs
-/// in, either.
-fn fit(config: &mut Config, files: Option<u64>) {
+/// in, either. What its operator is to be told of that, if it matters.
+fn fit(config: &mut Config, files: Option<u64>) -> Option<String> {
     let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
     let room = files.saturating_sub(OTHER_FILES).max(1);
     if config.max_connections > room {
-        tracing::warn!(
-            "max_connections is {}, but this process may open only {files} files: {room} connections are let in at \
-             most; raise the limit (ulimit -Hn, or LimitNOFILE of a systemd unit) or lower the setting",
-            config.max_connections
-        );
-        config.max_connections = room;
+        let most = std::mem::replace(&mut config.max_connections, room);
+        return Some(format!(
+            "max_connections is {most}, but this process may open only {files} files: {room} connections are let in at \
+             most; raise the limit (ulimit -Hn, or LimitNOFILE of a systemd unit) or lower the setting"
+        ));
     }
+    None
 }
 
 /// `sottovoce user …`
