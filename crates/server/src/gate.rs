@@ -16,13 +16,13 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio_util::sync::{CancellationToken, PollSemaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::{Admission, Admitted, Dropped, Limits, Refused, Source, Ticket},
     counters::{Counters, Refusal},
+    turns::{Turn, Turns, Wait},
 };
 
 /// Bytes that a client may send until it is logged in. A handshake and a log-in have less than 3,000.
@@ -33,13 +33,14 @@ pub(crate) struct Gate {
     /// Held for a decision, never across an await.
     admission: Mutex<Admission<CancellationToken>>,
     counters: Arc<Counters>,
-    /// For a step of a handshake, which takes a fraction of a millisecond of a core.
-    handshakes: Arc<Semaphore>,
+    /// For the steps of handshakes, each of which takes a fraction of a millisecond of a core.
+    handshakes: Arc<Turns>,
 }
 
 /// A connection's place among the others. It is given back when this is dropped.
 pub(crate) struct Visit {
     gate: Arc<Gate>,
+    source: Source,
     ticket: Ticket,
     end: CancellationToken,
     /// Bytes that may still come; of a user who is logged in as many as there are numbers.
@@ -49,7 +50,7 @@ pub(crate) struct Visit {
 impl Gate {
     /// `cores` is how many the process may use: handshakes leave one of them to others, if there is more than one.
     pub(crate) fn new(limits: Limits, cores: usize, counters: Arc<Counters>) -> Self {
-        let handshakes = Arc::new(Semaphore::new(cores.saturating_sub(1).max(1)));
+        let handshakes = Turns::new(cores.saturating_sub(1).max(1));
         Self { admission: Mutex::new(Admission::new(limits)), counters, handshakes }
     }
 
@@ -61,8 +62,8 @@ impl Gate {
         stop: &CancellationToken,
         now: Instant,
     ) -> Option<Arc<Visit>> {
-        let end = stop.child_token();
-        let admitted = self.admission().admit(Source::from(address), end.clone(), now);
+        let (source, end) = (Source::from(address), stop.child_token());
+        let admitted = self.admission().admit(source, end.clone(), now);
         match admitted {
             Ok(Admitted { ticket, dropped }) => {
                 if let Some(Dropped { handle, for_its_address }) = dropped {
@@ -73,7 +74,7 @@ impl Gate {
                     });
                 }
                 let allowance = AtomicUsize::new(MAX_BEFORE_LOG_IN);
-                Some(Arc::new(Visit { gate: self.clone(), ticket, end, allowance }))
+                Some(Arc::new(Visit { gate: self.clone(), source, ticket, end, allowance }))
             }
             Err(refused) => {
                 self.counters.count(match refused {
@@ -137,16 +138,16 @@ pub(crate) struct Doorway {
     handshake: Option<Handshake>,
 }
 
+#[derive(Default)]
 struct Handshake {
-    turns: PollSemaphore,
-    turn: Option<OwnedSemaphorePermit>,
+    wait: Option<Wait>,
+    turn: Option<Turn>,
     is_answered: bool,
 }
 
 impl Doorway {
     pub(crate) fn new(socket: TcpStream, visit: Arc<Visit>) -> Self {
-        let turns = PollSemaphore::new(visit.gate.handshakes.clone());
-        Self { socket, visit, handshake: Some(Handshake { turns, turn: None, is_answered: false }) }
+        Self { socket, visit, handshake: Some(Handshake::default()) }
     }
 
     /// The handshake is over.
@@ -170,7 +171,10 @@ impl AsyncRead for Doorway {
             handshake.turn = None;
             // Who has sent nothing does not wait for a turn.
             ready!(this.socket.poll_read_ready(cx))?;
-            handshake.turn = ready!(handshake.turns.poll_acquire(cx));
+            let Visit { gate, source, .. } = &*this.visit;
+            let wait = handshake.wait.get_or_insert_with(|| gate.handshakes.wait(*source, handshake.is_answered));
+            handshake.turn = Some(ready!(wait.poll(cx)));
+            handshake.wait = None;
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.socket).poll_read(cx, buffer);

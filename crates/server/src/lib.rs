@@ -15,6 +15,7 @@ pub mod router;
 pub mod session;
 pub mod setup;
 pub mod signal;
+mod turns;
 
 pub use fault::log_panics_by_place;
 pub use listener::Server;
