@@ -21,6 +21,7 @@ pub(crate) struct Message {
 }
 
 #[derive(Debug, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+#[expect(clippy::large_enum_variant, reason = "there are few at a time")]
 #[repr(u16)]
 pub(crate) enum Body {
     #[tls_codec(discriminant = 2)]
@@ -134,6 +135,7 @@ pub(crate) struct GroupInfo {
 
 /// Section 12.4.3.3: a tree's nodes from the left.
 #[derive(Debug, TlsSize, TlsSerialize, TlsDeserializeBytes)]
+#[expect(clippy::large_enum_variant, reason = "there are few at a time")]
 #[repr(u8)]
 pub(crate) enum Node {
     #[tls_codec(discriminant = 1)]
