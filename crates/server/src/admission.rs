@@ -1,7 +1,8 @@
 //! Who may connect, and who has to make room for whom, as a machine: no socket, no clock.
 //!
-//! A connection is **pending** from when it is accepted until its user is logged in. What a stranger can do is to be
-//! pending; so only the pending make room, and nobody who is logged in ever does. Who makes room is chosen so that whoever
+//! A connection is **pending** from when it is accepted until its user is logged in, and while it is only being told that
+//! its session has ended. What a stranger can do is to be pending; so only the pending make room, and nobody who is
+//! logged in ever does. Who makes room is chosen so that whoever
 //! floods pushes out the flood: of one address, or of the network with the most pending ones and there of the address with
 //! the most, the connection that has got no further for the longest time.
 
@@ -220,6 +221,30 @@ impl<H> Admission<H> {
             });
         }
         true
+    }
+
+    /// The session of a connection has ended, at `now`: the connection is pending again until it leaves, and the last now
+    /// to make room. The one that has to make room for that, as when another is admitted.
+    pub fn logs_out(&mut self, ticket: Ticket, now: Instant) -> Option<Dropped<H>> {
+        let step = self.next_step();
+        let Some(Connection { source, pending: pending @ None, .. }) = self.connections.get_mut(&ticket) else {
+            return None;
+        };
+        *pending = Some(step);
+        let source = *source;
+        self.change(source, |crowd| {
+            crowd.logged_in = crowd.logged_in.saturating_sub(1);
+            crowd.pending.insert(step, ticket);
+        });
+        let pending_of_address = self.sources.get(&source).map_or(0, |crowd| crowd.pending.len());
+        let (crowded, for_its_address) = if pending_of_address > self.limits.pending_per_address {
+            (source, true)
+        } else if self.pending.count > self.limits.pending {
+            (self.crowded(None)?, false)
+        } else {
+            return None;
+        };
+        Some(Dropped { handle: self.drop_oldest(crowded, now)?, for_its_address })
     }
 
     /// A connection has ended, at `now`. One that had to make room has been gone since then.

@@ -189,7 +189,9 @@ impl Connection {
         self.session.handle(input, now(), &mut out);
         // What an output brings back is handled before the outputs that came later, so the order stays a session's.
         let mut pending: std::collections::VecDeque<Output> = out.into();
-        while let Some(output) = pending.pop_front() {
+        while !self.ending
+            && let Some(output) = pending.pop_front()
+        {
             let answers = self.carry_out(output).await;
             let mut out = Vec::new();
             if matches!(answers.as_slice(), [Input::Undelivered { why: Undelivered::Absent, .. }]) {
@@ -247,7 +249,8 @@ impl Connection {
             }
             Output::Register { user, held } => {
                 if !self.visit.logs_in() {
-                    // It has just had to make room, and is about to hear of it.
+                    // It has just had to make room.
+                    self.ending = true;
                     return Vec::new();
                 }
                 self.frames.decoder_mut().set_max_frame_length(MAX_FRAME);
@@ -291,22 +294,24 @@ impl Connection {
     }
 
     async fn close(mut self) {
-        let is_known = self.registered.is_some();
         self.go_offline();
+        self.visit.logs_out();
         let farewell = async {
             while !self.unsent.is_empty() || self.unflushed {
                 write(&mut self.writer, &mut self.unsent, &mut self.unflushed).await?;
             }
             self.writer.shutdown().await
         };
-        // A client that does not read what it is told is not waited for.
+        // A client that does not read what it is told is not waited for. While the server stops there is nobody to make
+        // room for, and the end of the visit has come already.
         let farewell = timeout(self.relay.config.shutdown_timeout, farewell);
-        if is_known || self.relay.stop.is_cancelled() {
-            let _ = farewell.await;
-        } else {
-            tokio::select! {
-                _ = farewell => {}
-                () = self.visit.end().cancelled() => {}
+        tokio::pin!(farewell);
+        tokio::select! {
+            _ = &mut farewell => {}
+            () = self.visit.end().cancelled() => {
+                if self.relay.stop.is_cancelled() {
+                    let _ = farewell.await;
+                }
             }
         }
     }

@@ -66,13 +66,7 @@ impl Gate {
         let admitted = self.admission().admit(source, end.clone(), now);
         match admitted {
             Ok(Admitted { ticket, dropped }) => {
-                if let Some(Dropped { handle, for_its_address }) = dropped {
-                    handle.cancel();
-                    self.counters.count(match for_its_address {
-                        true => Refusal::CrowdedOutByItsAddress,
-                        false => Refusal::CrowdedOut,
-                    });
-                }
+                self.ends(dropped);
                 let allowance = AtomicUsize::new(MAX_BEFORE_LOG_IN);
                 Some(Arc::new(Visit { gate: self.clone(), source, ticket, end, allowance }))
             }
@@ -97,6 +91,17 @@ impl Gate {
         }
     }
 
+    /// Ends the connection that has to make room, if one has to.
+    fn ends(&self, dropped: Option<Dropped<CancellationToken>>) {
+        if let Some(Dropped { handle, for_its_address }) = dropped {
+            handle.cancel();
+            self.counters.count(match for_its_address {
+                true => Refusal::CrowdedOutByItsAddress,
+                false => Refusal::CrowdedOut,
+            });
+        }
+    }
+
     fn admission(&self) -> MutexGuard<'_, Admission<CancellationToken>> {
         // A decision that is broken off leaves the connections that there are, and wrong counts at worst.
         self.admission.lock().unwrap_or_else(PoisonError::into_inner)
@@ -104,8 +109,8 @@ impl Gate {
 }
 
 impl Visit {
-    /// Cancelled when the connection is to end: because the server stops, or because it has to make room before its
-    /// user is logged in.
+    /// Cancelled when the connection is to end: because the server stops, or because it has to make room while its user
+    /// is not logged in.
     pub(crate) fn end(&self) -> &CancellationToken {
         &self.end
     }
@@ -119,6 +124,12 @@ impl Visit {
     pub(crate) fn logs_in(&self) -> bool {
         self.allowance.store(usize::MAX, Ordering::Relaxed);
         self.gate.admission().logs_in(self.ticket)
+    }
+
+    /// The session has ended, and its client is still to be told.
+    pub(crate) fn logs_out(&self) {
+        let dropped = self.gate.admission().logs_out(self.ticket, now());
+        self.gate.ends(dropped);
     }
 }
 

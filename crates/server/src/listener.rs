@@ -12,6 +12,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 use protocol::ServerError;
+use rustix::io::Errno;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     time::timeout,
@@ -186,6 +187,11 @@ impl Spare {
         }
         match listener.accept().await {
             Ok((socket, peer)) => Ok(Accepted { socket, address: peer.ip(), is_last: false }),
+            // The fault of the one connection that was to be accepted (accept(2)): there may be others.
+            Err(error) if !is_exhausted(&error) => {
+                tracing::debug!(%error, "no connection accepted");
+                Err(NotAccepted::NobodyWaits)
+            }
             // The system says so also when nobody waits.
             Err(error) => {
                 tracing::debug!(%error, "no connection accepted");
@@ -200,6 +206,11 @@ impl Spare {
             }
         }
     }
+}
+
+/// Whether the process or the system has no file or no memory left for a connection.
+fn is_exhausted(error: &std::io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
 impl Relay {

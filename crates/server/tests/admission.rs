@@ -201,6 +201,7 @@ enum Event {
     Comes(usize),
     GetsFurther(prop::sample::Index),
     LogsIn(prop::sample::Index),
+    LogsOut(prop::sample::Index),
     Leaves(prop::sample::Index),
     NoSocket,
     Waits(u64),
@@ -212,6 +213,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         8 => prop_oneof![Just(0), 0..3usize, 0..20usize].prop_map(Event::Comes),
         3 => any::<prop::sample::Index>().prop_map(Event::GetsFurther),
         2 => any::<prop::sample::Index>().prop_map(Event::LogsIn),
+        1 => any::<prop::sample::Index>().prop_map(Event::LogsOut),
         4 => any::<prop::sample::Index>().prop_map(Event::Leaves),
         1 => Just(Event::NoSocket),
         2 => (0..20_000u64).prop_map(Event::Waits),
@@ -281,6 +283,38 @@ impl Model {
         self.there.push(Known { number, source, ticket: None, is_logged_in: false });
         Ok(dropped)
     }
+
+    fn logs_out(&mut self, ticket: Ticket) -> Option<(usize, bool)> {
+        let place = self.there.iter().position(|known| known.ticket == Some(ticket) && known.is_logged_in)?;
+        let Known { source, .. } = self.there[place];
+        self.there[place].is_logged_in = false;
+        self.there[place..].rotate_left(1);
+        let pending = self.there.iter().filter(|known| !known.is_logged_in).count();
+        let dropped = if self.pending_of(source) > self.limits.pending_per_address {
+            (self.oldest(Some(source))?, true)
+        } else if pending > self.limits.pending {
+            (self.oldest_of_the_most()?, false)
+        } else {
+            return None;
+        };
+        self.there.retain(|known| known.number != dropped.0);
+        Some(dropped)
+    }
+}
+
+fn dropped(dropped: Dropped<usize>) -> (usize, bool) {
+    (dropped.handle, dropped.for_its_address)
+}
+
+#[test]
+fn whose_session_has_ended_makes_room() {
+    let mut door = Door::new(Limits { connections: 2, per_address: 1, ..limits() });
+    let first = door.enters(1, 1, None);
+    assert!(door.admission.logs_in(first));
+    assert_eq!(door.refuses(1), Refused::AddressFull);
+    assert_eq!(door.admission.logs_out(first, door.now), None);
+    let second = door.enters(1, 2, Some(1));
+    assert!(door.admission.logs_in(second) && !door.admission.logs_in(first));
 }
 
 proptest! {
@@ -295,7 +329,6 @@ proptest! {
                 Event::Comes(n) => {
                     let got = admission.admit(address(n), number, now);
                     let ticket = got.as_ref().ok().map(|admitted| admitted.ticket);
-                    let dropped = |dropped: Dropped<usize>| (dropped.handle, dropped.for_its_address);
                     prop_assert_eq!(got.map(|admitted| admitted.dropped.map(dropped)), model.comes(number, address(n), now));
                     if let Some(known) = model.there.iter_mut().find(|known| known.number == number) {
                         known.ticket = ticket;
@@ -319,6 +352,10 @@ proptest! {
                         known.is_logged_in = true;
                     }
                 }
+                Event::LogsOut(index) if !tickets.is_empty() => {
+                    let ticket = *index.get(&tickets);
+                    prop_assert_eq!(admission.logs_out(ticket, now).map(dropped), model.logs_out(ticket));
+                }
                 Event::Leaves(index) if !tickets.is_empty() => {
                     let ticket = *index.get(&tickets);
                     admission.leaves(ticket, now);
@@ -330,7 +367,7 @@ proptest! {
                     model.there.retain(|known| Some(known.number) != oldest);
                 }
                 Event::Waits(ms) => now += Duration::from_millis(ms),
-                Event::GetsFurther(_) | Event::LogsIn(_) | Event::Leaves(_) => {}
+                Event::GetsFurther(_) | Event::LogsIn(_) | Event::LogsOut(_) | Event::Leaves(_) => {}
             }
             let pending = model.there.iter().filter(|known| !known.is_logged_in).count();
             prop_assert_eq!((admission.len(), admission.pending()), (model.there.len(), pending));

@@ -47,8 +47,13 @@ pub(crate) async fn administer(command: Command) -> Result<(), Failure> {
             let stop = process::stop_by_signal()?;
             let server = open(&dir, config).await?;
             // Said by a server that runs: why one does not is the one thing that it says.
-            if let Some(too_few) = too_few {
-                tracing::warn!("{too_few}");
+            if let Some((files, connections)) = too_few {
+                tracing::warn!(
+                    files,
+                    connections,
+                    "the files that this process may open are too few for max_connections, and so many connections are \
+                     let in; raise the limit (ulimit -Hn, or LimitNOFILE of a systemd unit) or lower the setting"
+                );
             }
             let address = server.local_addr().map_err(|error| Failure::new(format_args!("no address: {error}")))?;
             print(format_args!("listening on {address}"))?;
@@ -59,18 +64,13 @@ pub(crate) async fn administer(command: Command) -> Result<(), Failure> {
 }
 
 /// Has a server let in no more connections than it has files for: one that ran out of them could not look up who logs
-/// in, either. What its operator is to be told of that, if it matters.
-fn fit(config: &mut Config, files: Option<u64>) -> Option<String> {
+/// in, either. The files and the connections that there may be, if the connections are fewer than the operator has set.
+fn fit(config: &mut Config, files: Option<u64>) -> Option<(usize, usize)> {
     let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
     let room = files.saturating_sub(OTHER_FILES).max(1);
-    if config.max_connections > room {
-        let most = std::mem::replace(&mut config.max_connections, room);
-        return Some(format!(
-            "max_connections is {most}, but this process may open only {files} files: {room} connections are let in at \
-             most; raise the limit (ulimit -Hn, or LimitNOFILE of a systemd unit) or lower the setting"
-        ));
-    }
-    None
+    let is_too_few = config.max_connections > room;
+    config.max_connections = config.max_connections.min(room);
+    is_too_few.then_some((files, room))
 }
 
 /// `sottovoce user …`

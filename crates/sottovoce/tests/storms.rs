@@ -28,7 +28,7 @@ use storm::{Attacker, Scene, end_of, hear, send};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     task::JoinSet,
-    time::interval,
+    time::{interval, timeout},
 };
 
 /// KiB that a connection before its log-in may take, and more than it ever does.
@@ -376,6 +376,30 @@ async fn who_logs_in_anew_has_no_more_requests_and_lists_than_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_read_that_his_session_has_ended_makes_room() {
+    let mut scene = Scene::with("max_connections_per_address = 2\nshutdown_timeout = \"600s\"").await;
+    let mallory = user(&scene, 2, "mallory").await;
+    let storm = async move {
+        let mut unread = Vec::new();
+        for _ in 0..4 {
+            let mut stream = mallory.shake_hands().await.expect("what has ended makes room");
+            send(&mut stream, &[login(&mallory.account)]).await.unwrap();
+            assert!(matches!(hear(&mut stream).await, Some(ToClient::LoggedIn(_))), "room");
+            let lists = vec![ToServer::List(Page::default()).encode().unwrap().to_vec(); 1_000];
+            // Until the server reads no more, since it can write no more.
+            while let Ok(sent) = timeout(Duration::from_secs(1), send(&mut stream, &lists)).await {
+                sent.unwrap();
+            }
+            unread.push(stream);
+        }
+    };
+    scene.during(storm).await;
+    let refused = scene.ends().await;
+    refused.are(&["crowded_out_by_its_address", "list"]);
+    assert_eq!(refused.count("crowded_out_by_its_address"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_lists_is_answered_as_often_as_the_operator_allows() {
     const FLOOD: usize = 20_000;
     const BURST: usize = 10;
@@ -477,8 +501,8 @@ async fn a_server_that_may_open_few_files_says_so_and_keeps_to_them() {
     // Of 100 files 64 are for other things than connections.
     const ROOM: usize = 36;
     let mut scene = Scene::with_files("", 100).await;
-    let told = "max_connections is 20000, but this process may open only 100 files: 36 connections are let in at most";
-    assert!(scene.log().contains(told), "{}", scene.log());
+    assert!(scene.log().contains("too few for max_connections"), "{}", scene.log());
+    assert!(scene.log().contains("files=100 connections=36"), "{}", scene.log());
     let mut users = Vec::new();
     // Alice and bob are there already.
     for n in 2..ROOM {
