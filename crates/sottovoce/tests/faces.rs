@@ -394,7 +394,7 @@ fn the_end_of_whoever_reads_the_output_ends_the_client() {
     let mut command = world.chat("alice", "json");
     command.arg("--password-file").arg(world.password_file());
     let mut alice = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    while bob.lists() != ["alice"] {}
+    bob.lists_at_last(&["alice"]);
     drop(alice.stdout.take());
     // Whatever is to be shown next cannot be.
     bob.types("--r alice");

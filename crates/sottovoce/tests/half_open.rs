@@ -87,8 +87,10 @@ enum Kind {
     Hellos,
 }
 
-/// How many connections stood at the same time, and what was refused.
+/// How many connections stood at the same time, and what was refused. One siege at a time, for they are measured.
 async fn besieged(settings: &str, kind: Kind) -> (usize, storm::Refused) {
+    static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _alone = ONE_AT_A_TIME.lock().await;
     let mut scene = Scene::with(settings).await;
     let quiet = windows(&mut scene).await;
     let attack = Attack::begin(&scene, kind);

@@ -541,7 +541,8 @@ fn outcome(state: State, frame: &ToServer, keys: &[protocol::PublicKey; 2]) -> O
 
 #[test]
 fn each_frame_in_each_state_does_what_it_should() {
-    let world = World::new();
+    // More requests than a user has, since each try begins anew.
+    let world = World::with("request_rate = 1000000\nrequest_burst = 1000000");
     let holders = [Holder::registered(&world, "alice"), Holder::registered(&world, "bob")];
     let keys = holders.each_ref().map(|holder| holder.key);
     let mut frames = vec![

@@ -344,6 +344,22 @@ impl Client {
         serde_json::from_value(self.expect("users")["users"].take()).unwrap()
     }
 
+    /// Asks who is online until it is these: the server may hear of this client before it hears of the others, and of
+    /// somebody who asks too often it wants to hear later.
+    pub(crate) fn lists_at_last(&mut self, users: &[&str]) {
+        let begin = now();
+        loop {
+            self.types("--l");
+            let answer = self.next().expect("an answer");
+            match answer["event"].as_str() {
+                Some("users") if answer["users"] == serde_json::json!(users) => return,
+                Some("users") => {}
+                _ => assert_eq!(answer["code"], "too_fast", "{answer}"),
+            }
+            assert!(begin.elapsed() < PATIENCE, "{answer}");
+        }
+    }
+
     /// All events up to the end of output.
     pub(crate) fn rest(&mut self) -> Vec<Value> {
         let begin = now();
