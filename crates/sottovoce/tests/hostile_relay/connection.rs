@@ -29,12 +29,12 @@ fn what_is_said_to_have_arrived_and_has_not_ends_the_chat() {
 fn a_peer_that_is_said_to_expect_the_first_frame_is_shown_nothing_twice() {
     let stage = Stage::of(["alice", "bob"]);
     let [mut alice, mut bob] = stage.talking();
-    // What has arrived, and of which she has not heard so: his receipt is held back, as is the last that she says.
-    stage.attack(Attack::HoldLast);
+    // What has arrived she says again, since she has not heard so: his last receipt is held back, as is what she said last.
+    stage.attack_with(Attack::HoldLast, Attack::ResumeTooLow);
     count_up(&mut alice, 3);
-    assert_eq!(until_told(&mut bob, "message 1"), messages(2));
-    tells_nothing(&mut alice);
-    stage.attack(Attack::ResumeTooLow);
+    assert_eq!(shown(&until_told(&mut bob, "message 1")), messages(2));
+    until_told(&mut alice, "peer_back");
+    stage.be_honest();
     assert_eq!(shown(&until_told(&mut bob, "message 2")), ["message 2"]);
     assert_eq!(shown(&until_told(&mut alice, "delivered 3")), [""; 0]);
     stage.goes_on(alice, bob);

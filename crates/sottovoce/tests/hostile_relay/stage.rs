@@ -28,7 +28,7 @@ impl Stage {
         // Its own server is honest, and nobody dials it.
         let world = World::with(settings);
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let (relay, told) = HostileRelay::start(&world.server_dir(), listen, &[]).unwrap();
+        let (relay, told) = HostileRelay::start(&world.server_dir(), Some(listen), &[]).unwrap();
         let stage = Self { world, relay, told };
         for name in names {
             stage.world.user_at(name, &format!("localhost:{}", stage.relay.address().port()));
@@ -39,6 +39,11 @@ impl Stage {
     /// Has the relay do this from now on.
     pub(crate) fn attack(&self, attack: Attack) {
         self.relay.attack(&[attack]);
+    }
+
+    /// Has the relay do both from now on, the second to what the first lets through.
+    pub(crate) fn attack_with(&self, first: Attack, second: Attack) {
+        self.relay.attack(&[first, second]);
     }
 
     /// Cuts everybody's connection, and does this to whoever comes back.
