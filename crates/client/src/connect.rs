@@ -86,7 +86,8 @@ fn tls_failure(error: &std::io::Error, host: &str, port: u16) -> Failure {
         None => Failure::new(
             ErrorCode::Unreachable,
             format!(
-                "{host}:{port} ended the connection before it stood ({error}); check that it is a Sottovoce server"
+                "{host}:{port} ended the connection before it stood ({error}); check that it is a Sottovoce server; one \
+                 that is full, or gets too many connections from your address, does that as well, so try again later"
             ),
         ),
     }

@@ -2,10 +2,10 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The first byte, or a value further in, is not one that this version knows.
-    #[error("the other side sent a code or value ({0}) that this version of the protocol does not have")]
+    #[error("a code or value came ({0}) that this version of the protocol does not have")]
     Unknown(u64),
     /// Bytes are missing, left over, or outside the bounds of a field.
-    #[error("the other side sent a frame whose bytes do not fit its code")]
+    #[error("a frame came whose bytes do not fit its code")]
     Malformed,
 }
 

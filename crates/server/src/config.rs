@@ -279,7 +279,8 @@ fn settings(config: &mut Config) -> Vec<Setting<'_>> {
             key: "log",
             place: Place::Text(&mut config.log),
             live: false,
-            comment: "What to log: error, warn, info, debug or trace. The last two are for finding faults, and may show names.",
+            comment: "What to log: off, error, warn, info, debug or trace. The last two are for finding faults, and may show \
+                      names.",
         },
         time(
             "handshake_timeout",
@@ -401,7 +402,7 @@ fn settings(config: &mut Config) -> Vec<Setting<'_>> {
             &mut config.list_rate,
             1,
             1_000_000,
-            "How many pages of the online list one client gets in a minute. Clients keep the list that they show fresh.",
+            "How many pages of the online list one client gets in a minute. One that shows the list asks 15 times.",
         ),
         count("list_burst", &mut config.list_burst, 1, 1_000_000, "How many it gets at once before that counts."),
         count(

@@ -138,12 +138,12 @@ impl Refused {
 }
 
 impl fmt::Display for Refused {
-    /// The causes that there were: `connection_rate=7 list=2`.
+    /// The causes that there were: `connection_rate:7,list:2`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut before = "";
         for (name, count) in self.by_cause().filter(|(_, count)| *count > 0) {
-            write!(f, "{before}{name}={count}")?;
-            before = " ";
+            write!(f, "{before}{name}:{count}")?;
+            before = ",";
         }
         Ok(())
     }
@@ -165,6 +165,14 @@ mod tests {
         }
         let counts: Vec<_> = counters.refused().by_cause().map(|(_, count)| count).collect();
         assert_eq!(counts, (1..=15).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn each_cause_is_explained_to_operators() {
+        let page = include_str!("../../../docs/protocol.md");
+        let table = page.split_once("### What a server counts").unwrap().1.split_once("\n### ").unwrap().0;
+        let explained: Vec<_> = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        assert_eq!(explained, CAUSES.map(|(_, name)| name));
     }
 
     #[test]
@@ -199,8 +207,8 @@ mod tests {
             tell(frame);
         }
         let refused = counters.refused();
-        assert_eq!(refused.to_string(), "unknown_user=1 unavailable=1 protocol=1 list=2 request=1 overrun=1");
+        assert_eq!(refused.to_string(), "unknown_user:1,unavailable:1,protocol:1,list:2,request:1,overrun:1");
         counters.count_frame(&ToClient::Error(ServerError::Idle).encode().unwrap(), false);
-        assert_eq!(counters.refused().since(&refused).to_string(), "slow_log_in=1");
+        assert_eq!(counters.refused().since(&refused).to_string(), "slow_log_in:1");
     }
 }

@@ -11,7 +11,7 @@ mod notes;
 mod tricks;
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     sync::{Arc, mpsc},
     thread::JoinHandle,
@@ -42,15 +42,15 @@ pub struct HostileRelay {
 pub struct StartError(String);
 
 impl HostileRelay {
-    /// Starts a relay from a server's folder, as `sottovoce server init` makes it, on `listen`, which begins with
-    /// `attacks`, one after the other on each frame. What it has to tell its owner, such as what it has read, comes
-    /// through the channel, line by line.
+    /// Starts a relay from a server's folder, as `sottovoce server init` makes it, on `listen`, or at the
+    /// port of its settings on the loopback address. It begins with `attacks`, one after the other on each frame. What it
+    /// has to tell its owner, such as what it has read, comes through the channel, line by line.
     ///
     /// # Errors
     /// [`StartError`] when a file of the folder cannot be used, or the address is not to be had.
     pub fn start(
         dir: &Path,
-        listen: SocketAddr,
+        listen: Option<SocketAddr>,
         attacks: &[Attack],
     ) -> Result<(Self, mpsc::Receiver<String>), StartError> {
         let (to_hub, happenings) = channel::channel(MAX_HAPPENINGS);
@@ -108,7 +108,7 @@ impl Drop for HostileRelay {
 
 async fn open(
     dir: &Path,
-    listen: SocketAddr,
+    listen: Option<SocketAddr>,
     attacks: &[Attack],
     tell: mpsc::Sender<String>,
 ) -> Result<(TcpListener, TlsAcceptor, Hub), StartError> {
@@ -122,6 +122,8 @@ async fn open(
     let key = zeroize::Zeroizing::new(read(setup::key_path(dir))?);
     let tls = identity::server_config(&read(setup::certificate_path(dir))?, &key).map_err(|error| failed(&error))?;
     let directory = Directory::open(&setup::directory_path(dir)).await.map_err(|error| failed(&error))?;
+    // For tries: what is not asked for is not done on a network.
+    let listen = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, config.listen.port())));
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|error| StartError(format!("cannot listen on {listen}: {error}; choose another with --listen")))?;

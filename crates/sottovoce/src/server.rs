@@ -10,7 +10,11 @@ use std::{
 use ::server::{Server, config::Config, directory::Directory, setup};
 use identity::{parse_public_line, public_line};
 use protocol::PublicKey;
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::{
     arguments::{Server as Command, User},
@@ -105,7 +109,17 @@ pub(crate) async fn open(dir: &Path, config: Config) -> Result<Server, Failure> 
         })
     };
     let key = zeroize::Zeroizing::new(read(setup::key_path(dir))?);
-    let tls = identity::server_config(&read(setup::certificate_path(dir))?, &key)?;
+    let chain = read(setup::certificate_path(dir))?;
+    let tls = identity::server_config(&chain, &key)?;
+    if !identity::certifies(&chain, &config.name)? {
+        let (name, file) = (&config.name, setup::certificate_path(dir));
+        return Err(Failure::new(format_args!(
+            "server.toml: name = {:?}, but {} is for others, and no client would take the server for that; set the name \
+             that clients connect to and the certificate bears",
+            name.as_str(),
+            file.display()
+        )));
+    }
     let listen = config.listen;
     let bound = Server::bind(config, Arc::clone(&tls), directory(dir).await?).await;
     bound
@@ -129,9 +143,14 @@ fn read_key(path: &Path) -> Result<PublicKey, Failure> {
 
 /// Logs to standard error, as finely as `filter` says.
 fn log(filter: &str) -> Result<(), Failure> {
-    let targets: Targets = filter
-        .parse()
-        .map_err(|error| Failure::new(format_args!("server.toml: log = {filter:?} is no filter: {error}")))?;
+    let is_known = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    let targets = filter.parse::<Targets>().ok().filter(|_| filter.split(',').all(is_known));
+    let targets = targets.ok_or_else(|| {
+        Failure::new(format_args!(
+            "server.toml: log = {filter:?} is no level; it is off, error, warn, info, debug or trace, and with parts of \
+             the program named, \"info,server=debug\""
+        ))
+    })?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     tracing_subscriber::registry().with(lines).with(targets).init();
     Ok(())

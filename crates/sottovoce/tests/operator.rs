@@ -297,6 +297,9 @@ fn a_server_that_cannot_run_says_why() {
         ("request_timeout = 5", "request_timeout"),
         ("request_timeout = \"1y\"", "request_timeout"),
         ("log = \"loud=very\"", "log"),
+        ("log = \"loud\"", "log"),
+        ("log = \"info,loud\"", "log"),
+        ("log = \"\"", "log"),
         ("list_page", "line"),
     ] {
         fs::write(&config, format!("{good}{setting}\n")).unwrap();
@@ -304,6 +307,9 @@ fn a_server_that_cannot_run_says_why() {
         assert!(sentence.contains("server.toml") && sentence.contains(words), "{setting}: {sentence}");
         assert!(setting.starts_with("log") || sentence.contains(&format!("line {}", lines + 1)), "{sentence}");
     }
+    fs::write(&config, good.replace("name = \"localhost\"", "name = \"other.example\"")).unwrap();
+    let sentence = fails(&mut run(&target, &["--listen", "127.0.0.1:0"]));
+    assert!(sentence.contains("other.example") && sentence.contains("server.pem"), "{sentence}");
     fs::write(&config, &good).unwrap();
     for name in ["server.key", "server.pem", "directory.db"] {
         let path = target.join(name);

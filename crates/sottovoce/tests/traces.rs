@@ -41,7 +41,7 @@ const SEALED: [u8; 48] = [0x9d; 48];
 fn the_log_at_its_default_level_links_nobody() {
     let (log, people) = story("");
     assert!(log.contains("serving") && log.contains("stopping"), "{log}");
-    assert!(log.contains("unavailable=") && log.contains("unknown_user="), "what goes wrong is counted: {log}");
+    assert!(log.contains("unavailable:") && log.contains("unknown_user:"), "what goes wrong is counted: {log}");
     people.are_not_in(&log);
 }
 

@@ -17,7 +17,10 @@ impl Client {
         }
         let frame = match ToClient::decode(frame) {
             Ok(frame) => frame,
-            Err(fault) => return self.fail(Failure::new(ErrorCode::Protocol, format!("at the server: {fault}")), out),
+            Err(fault) => {
+                let message = format!("the server is at fault: {fault}; tell its operator");
+                return self.fail(Failure::new(ErrorCode::Protocol, message), out);
+            }
         };
         if let ToClient::Error(reason) = frame
             && self.may_end_for(reason)
@@ -79,7 +82,8 @@ impl Client {
 
     /// The server has not done what was asked. It is for the user to say whether that is still wanted later.
     fn too_fast(&mut self, TooFast { asked, retry_in_ms }: TooFast, now: Instant, out: &mut Vec<Output>) {
-        let seconds = u64::from(retry_in_ms).div_ceil(1_000);
+        // The lowest rate that an operator can set is one in a minute. A server that says more is not believed.
+        let seconds = retry_in_ms.div_ceil(1_000).min(60);
         let failure =
             |what: &str| Failure::new(ErrorCode::TooFast, format!("{what} only so often; try again in {seconds} s"));
         match asked {

@@ -21,9 +21,9 @@ struct Arguments {
     /// What it does, by name; with several, each frame passes through one after the other.
     #[arg(long, value_delimiter = ',', hide_possible_values = true)]
     attack: Vec<Attack>,
-    /// Where it listens.
-    #[arg(long, default_value = "127.0.0.1:7478")]
-    listen: SocketAddr,
+    /// Where it listens, rather than at the port of the folder's server.toml on this machine alone.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
     /// Shows all attacks, a sentence each.
     #[arg(long)]
     list: bool,

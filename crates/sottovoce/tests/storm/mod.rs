@@ -131,10 +131,10 @@ impl Scene {
         let refused =
             log.lines().rev().find_map(|line| line.split_once("since the start refused=")).map(|(_, rest)| rest);
         let count = |cause: &str| {
-            let (name, count) = cause.split_once('=').unwrap();
+            let (name, count) = cause.split_once(':').unwrap();
             (name.to_owned(), count.parse().unwrap())
         };
-        Refused(refused.unwrap_or_default().split_whitespace().map(count).collect())
+        Refused(refused.into_iter().flat_map(|refused| refused.split(',')).map(count).collect())
     }
 }
 

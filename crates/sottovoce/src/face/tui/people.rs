@@ -43,6 +43,8 @@ pub(super) struct People {
     /// Whether what was typed has changed since.
     stale: bool,
     looked: Option<Instant>,
+    /// Whether the last that was asked was too often.
+    is_put_off: bool,
     trust: BTreeMap<String, Trust>,
     changed: BTreeSet<String>,
     rows: u16,
@@ -68,6 +70,7 @@ impl People {
             asked: None,
             stale: false,
             looked: None,
+            is_put_off: false,
             trust: BTreeMap::new(),
             changed: BTreeSet::new(),
             rows: 1,
@@ -159,12 +162,13 @@ impl People {
     /// The server does not answer what was asked: it has been asked too often. It is asked again when the list is to be
     /// fresh, and not at once, whatever has been typed.
     pub(super) fn put_off(&mut self) {
-        (self.asked, self.stale) = (None, false);
+        (self.asked, self.stale, self.is_put_off) = (None, false, true);
     }
 
     /// A page came. Gives the next thing to ask.
     pub(super) fn page(&mut self, names: Vec<String>, more: bool) -> Option<Command> {
         let asked = self.asked.as_mut()?;
+        self.is_put_off = false;
         asked.pages = asked.pages.saturating_add(1);
         asked.names.extend(names);
         if !self.stale
@@ -252,6 +256,7 @@ impl People {
             let what = match self.prefix() {
                 _ if self.is_command() => "Enter does it; /help lists what there is",
                 None => "no name can look like that",
+                _ if self.is_put_off => "the server was asked too often, and will be asked again in some seconds",
                 prefix if prefix != self.begin => "looking who is online…",
                 Some(prefix) if !prefix.is_empty() => "nobody is online whose name begins like that",
                 _ => "nobody else is online; the list keeps itself fresh",

@@ -318,7 +318,7 @@ impl Screen {
 
     /// The attempt or the client ended.
     fn ended(&mut self, failure: Option<Failure>, now: Moment, out: &mut Vec<Effect>) {
-        let failure = match failure {
+        let mut failure = match failure {
             Some(failure) if self.leaving.is_none() => failure,
             failure => return out.push(Effect::Quit(failure)),
         };
@@ -331,6 +331,8 @@ impl Screen {
         {
             conversation.close(client::Ending::Lost);
             conversation.transcript.note("the chat is lost", now.clock);
+            // It is out of sight until the next log-in.
+            failure.message = format!("the chat with {} is lost: {}", conversation.peer, failure.message);
         }
         if !self.is_signing_in {
             // Whoever was typing did not type for the form.

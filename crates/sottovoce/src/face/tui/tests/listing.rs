@@ -121,6 +121,7 @@ fn a_list_that_was_asked_for_too_fast_is_asked_for_when_it_is_to_be_fresh() {
     stage.type_in("a");
     stage.event(error(ErrorCode::TooFast, "only so often; try again in 2 s", None));
     stage.expect_no("only so often");
+    stage.expect("the server was asked too often");
     assert_eq!(stage.commands(), [], "not at once, also for something else");
     stage.wait(FRESH - Duration::from_millis(1));
     assert_eq!(stage.commands(), []);
