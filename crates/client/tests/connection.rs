@@ -751,7 +751,7 @@ fn a_list_that_is_asked_for_too_fast_is_not_waited_for() {
     alone.types("/list b");
     alone.take();
     alone.hears(&too_fast);
-    let message = "the server says who is online only so often; try again in 4294968 s".into();
+    let message = "the server says who is online only so often; try again in 60 s".into();
     assert_eq!(alone.take(), [Output::Event(Event::Error { code: ErrorCode::TooFast, message, peer: None })]);
     alone.hears(&bob);
     assert_eq!(alone.take(), [Output::Event(Event::Users { users: vec!["bob".into()], more: false })]);

@@ -143,7 +143,8 @@ fn read_key(path: &Path) -> Result<PublicKey, Failure> {
 
 /// Logs to standard error, as finely as `filter` says.
 fn log(filter: &str) -> Result<(), Failure> {
-    let is_known = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+    let is_known = |part: &str| part.contains('=') || is_level(part.trim());
     let targets = filter.parse::<Targets>().ok().filter(|_| filter.split(',').all(is_known));
     let targets = targets.ok_or_else(|| {
         Failure::new(format_args!(

@@ -245,7 +245,7 @@ fn a_client_that_ends_leads_back_to_the_form() {
     let mut stage = Stage::chatting();
     stage.enter("one");
     stage.fail(ErrorCode::Replaced, "a newer log-in of yours took over");
-    stage.expect("! a newer log-in of yours took over");
+    stage.expect("! the chat with bob is lost: a newer log-in of yours took over");
     assert_eq!(stage.commands(), [], "what waited is not for the next client");
     stage.event(logged_in("alice"));
     stage.expect("bob · not verified");
