@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use protocol::{Machine as _, PublicKey, ServerError, UserName, limits::MAX_FRAME};
 use tokio::{
     io::{AsyncWriteExt as _, ReadHalf, WriteHalf},
@@ -295,24 +295,27 @@ impl Connection {
 
     async fn close(mut self) {
         self.go_offline();
-        self.visit.logs_out();
         let farewell = async {
             while !self.unsent.is_empty() || self.unflushed {
                 write(&mut self.writer, &mut self.unsent, &mut self.unflushed).await?;
             }
             self.writer.shutdown().await
         };
-        // A client that does not read what it is told is not waited for. While the server stops there is nobody to make
-        // room for, and the end of the visit has come already.
+        // A client that does not read what it is told is not waited for.
         let farewell = timeout(self.relay.config.shutdown_timeout, farewell);
         tokio::pin!(farewell);
+        if farewell.as_mut().now_or_never().is_some() {
+            return;
+        }
+        if self.relay.stop.is_cancelled() {
+            // There is nobody to make room for.
+            let _ = farewell.await;
+            return;
+        }
+        self.visit.logs_out();
         tokio::select! {
-            _ = &mut farewell => {}
-            () = self.visit.end().cancelled() => {
-                if self.relay.stop.is_cancelled() {
-                    let _ = farewell.await;
-                }
-            }
+            _ = farewell => {}
+            () = self.visit.end().cancelled() => {}
         }
     }
 

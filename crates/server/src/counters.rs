@@ -16,9 +16,9 @@ pub enum Refusal {
     AddressFull,
     /// A connection, for all that there may be were logged in.
     Full,
-    /// A connection before its log-in, for a newer one of its address.
+    /// A connection without a log-in, for another of its address.
     CrowdedOutByItsAddress,
-    /// A connection before its log-in, for a newer one, of the address with the most of them.
+    /// A connection without a log-in, for another, of the address with the most of them.
     CrowdedOut,
     /// A connection that the system had no socket for.
     NoSocket,

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::ErrorKind,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
@@ -34,7 +35,7 @@ use crate::{
     signal::SessionId,
 };
 
-/// How long to wait when the system has no socket to give, not even the spare one, before asking it again.
+/// How long to wait when the system gives no connection, though one may be there, before asking it again.
 const OUT_OF_SOCKETS_PAUSE: Duration = Duration::from_millis(10);
 
 /// Connections that the system keeps until they are accepted; it may keep fewer (`net.core.somaxconn`).
@@ -187,9 +188,13 @@ impl Spare {
         }
         match listener.accept().await {
             Ok((socket, peer)) => Ok(Accepted { socket, address: peer.ip(), is_last: false }),
-            // The fault of the one connection that was to be accepted (accept(2)): there may be others.
+            // The one connection that was to be accepted is gone again.
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {
+                Err(NotAccepted::NobodyWaits)
+            }
             Err(error) if !is_exhausted(&error) => {
                 tracing::debug!(%error, "no connection accepted");
+                pause(OUT_OF_SOCKETS_PAUSE).await;
                 Err(NotAccepted::NobodyWaits)
             }
             // The system says so also when nobody waits.
@@ -208,9 +213,12 @@ impl Spare {
     }
 }
 
-/// Whether the process or the system has no file or no memory left for a connection.
+/// Whether the process or the system has no file, no memory or no place among what it watches left for a connection.
 fn is_exhausted(error: &std::io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC)
+    )
 }
 
 impl Relay {

@@ -392,8 +392,17 @@ async fn who_does_not_read_that_his_session_has_ended_makes_room() {
             }
             unread.push(stream);
         }
+        unread
     };
-    scene.during(storm).await;
+    let before = scene.sockets();
+    let unread = scene.during(storm).await;
+    let mut tick = interval(Duration::from_millis(10));
+    let begin = common::now();
+    while scene.sockets() > before + 2 {
+        assert!(begin.elapsed() < common::PATIENCE, "what made room stays open");
+        tick.tick().await;
+    }
+    drop(unread);
     let refused = scene.ends().await;
     refused.are(&["crowded_out_by_its_address", "list"]);
     assert_eq!(refused.count("crowded_out_by_its_address"), 2);

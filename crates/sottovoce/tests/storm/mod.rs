@@ -107,6 +107,11 @@ impl Scene {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// The files that the server has open, of which all but a few are connections.
+    pub(crate) fn sockets(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.world.server.id())).unwrap().count()
+    }
+
     /// How long the server has been computing (proc_pid_stat(5)), in hundredths of a second.
     pub(crate) fn busy(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.world.server.id())).unwrap();
