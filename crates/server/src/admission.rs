@@ -2,9 +2,9 @@
 //!
 //! A connection is **pending** from when it is accepted until its user is logged in, and while it is only being told that
 //! its session has ended. What a stranger can do is to be pending; so only the pending make room, and nobody who is
-//! logged in ever does. Who makes room is chosen so that whoever
-//! floods pushes out the flood: of one address, or of the network with the most pending ones and there of the address with
-//! the most, the connection that has got no further for the longest time.
+//! logged in ever does. Who makes room is chosen so that whoever floods pushes out the flood: of one address, or of the
+//! network with the most pending ones and there of the address with the most, the connection that has got no further for
+//! the longest time.
 
 use std::{
     cmp::Reverse,

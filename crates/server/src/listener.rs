@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// How long to wait when the system gives no connection, though one may be there, before asking it again.
-const OUT_OF_SOCKETS_PAUSE: Duration = Duration::from_millis(10);
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Connections that the system keeps until they are accepted; it may keep fewer (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
@@ -130,7 +130,7 @@ impl Server {
                 Err(NotAccepted::NoSocket) => {
                     // Something else has taken the spare file's place.
                     relay.gate.makes_room(now());
-                    pause(OUT_OF_SOCKETS_PAUSE).await;
+                    pause(RETRY_PAUSE).await;
                     continue;
                 }
             };
@@ -186,29 +186,26 @@ impl Spare {
         if self.0.is_none() {
             *self = Self::new();
         }
-        match listener.accept().await {
-            Ok((socket, peer)) => Ok(Accepted { socket, address: peer.ip(), is_last: false }),
-            // The one connection that was to be accepted is gone again.
-            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {
-                Err(NotAccepted::NobodyWaits)
+        let error = match listener.accept().await {
+            Ok((socket, peer)) => return Ok(Accepted { socket, address: peer.ip(), is_last: false }),
+            Err(error) => error,
+        };
+        tracing::debug!(%error, "no connection accepted");
+        if !is_exhausted(&error) {
+            // The connection that was to be accepted may be gone again, and others may wait. What else there is may last.
+            if !matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) {
+                pause(RETRY_PAUSE).await;
             }
-            Err(error) if !is_exhausted(&error) => {
-                tracing::debug!(%error, "no connection accepted");
-                pause(OUT_OF_SOCKETS_PAUSE).await;
-                Err(NotAccepted::NobodyWaits)
-            }
-            // The system says so also when nobody waits.
-            Err(error) => {
-                tracing::debug!(%error, "no connection accepted");
-                if self.0.take().is_none() {
-                    return Err(NotAccepted::NoSocket);
-                }
-                match listener.accept().now_or_never() {
-                    Some(Ok((socket, peer))) => Ok(Accepted { socket, address: peer.ip(), is_last: true }),
-                    Some(Err(_)) => Err(NotAccepted::NoSocket),
-                    None => Err(NotAccepted::NobodyWaits),
-                }
-            }
+            return Err(NotAccepted::NobodyWaits);
+        }
+        // The system says so also when nobody waits.
+        if self.0.take().is_none() {
+            return Err(NotAccepted::NoSocket);
+        }
+        match listener.accept().now_or_never() {
+            Some(Ok((socket, peer))) => Ok(Accepted { socket, address: peer.ip(), is_last: true }),
+            Some(Err(_)) => Err(NotAccepted::NoSocket),
+            None => Err(NotAccepted::NobodyWaits),
         }
     }
 }
