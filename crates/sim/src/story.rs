@@ -13,6 +13,8 @@ pub(crate) struct Story {
     pub(crate) is_server_silent: bool,
     pub(crate) is_peer_behind: bool,
     pub(crate) is_leaving: bool,
+    /// The last request was not passed on, since it came too soon after others: one may ask again.
+    pub(crate) was_too_fast: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +64,10 @@ impl Story {
             Event::Reconnected => change(&mut self.presence, &[Presence::Reconnecting], Presence::Online),
             Event::ServerSilent => change(&mut self.is_server_silent, &[false], true),
             Event::ServerHeard => change(&mut self.is_server_silent, &[true], false),
-            Event::Calling { peer } => change(&mut self.place, &[Place::Free], Place::Calling(peer.clone())),
+            Event::Calling { peer } => {
+                self.was_too_fast = false;
+                change(&mut self.place, &[Place::Free], Place::Calling(peer.clone()))
+            }
             Event::Request { from } => {
                 // Who was calling somebody else was told that this came first.
                 let is_open = matches!(self.place, Place::Free | Place::Calling(_));
@@ -101,6 +106,7 @@ impl Story {
                 }
             }
             Event::Error { code: client::ErrorCode::TooFast, peer: Some(peer), .. } => {
+                self.was_too_fast = true;
                 change(&mut self.place, &[Place::Calling(peer.clone())], Place::Free)
             }
             Event::Error { code, message, .. } => {

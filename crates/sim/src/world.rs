@@ -256,11 +256,9 @@ impl World {
             match &story.place {
                 Place::Free if user == *caller && story.presence == Presence::Online => {
                     let is_there = model.stories[*called].presence == Presence::Online;
-                    if std::mem::replace(has_asked, is_there) || !is_there {
-                        Vec::new()
-                    } else {
-                        vec![Command::Talk(name(*called))]
-                    }
+                    let may_ask = is_there && (!*has_asked || story.was_too_fast);
+                    *has_asked = is_there;
+                    if may_ask { vec![Command::Talk(name(*called))] } else { Vec::new() }
                 }
                 Place::Ringing(_) => vec![Command::Yes(None)],
                 Place::Chatting(..) if user == *caller && !std::mem::replace(has_spoken, true) => {
