@@ -1,0 +1,165 @@
+//! What is measured, and how it is kept: a row of JSON for each run.
+
+use serde::{Deserialize, Serialize};
+
+/// A run, and what came of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Row {
+    /// The server, by the name that `--system` gives it.
+    pub(crate) system: String,
+    /// What it was put to, by the names of `bench peers run --work`.
+    pub(crate) work: String,
+    /// Counted from 1.
+    pub(crate) round: usize,
+    /// When the run began, as RFC 3339 has it.
+    pub(crate) began: String,
+    /// The command of the load generator, without its path.
+    pub(crate) command: String,
+    /// What was measured.
+    pub(crate) figures: Figures,
+}
+
+/// What was measured, by kind of work.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Figures {
+    /// Of messages that were passed on.
+    Relayed(Relayed),
+    /// Of users who came and went.
+    LoggedIn(LoggedIn),
+    /// Of users who were there.
+    Idled(Idled),
+}
+
+/// Messages were passed on between pairs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Relayed {
+    /// Pairs that talked.
+    pub(crate) pairs: u64,
+    /// Bytes of each payload.
+    pub(crate) size: usize,
+    /// Seconds that were measured.
+    pub(crate) seconds: f64,
+    /// Messages in that time.
+    pub(crate) messages: u64,
+    /// Messages a second.
+    pub(crate) messages_per_second: f64,
+    /// Seconds that the server computed in that time.
+    pub(crate) cpu_seconds: f64,
+    /// Seconds that the server computes for 100,000 messages.
+    pub(crate) cpu_per_100k: f64,
+    /// From when a message was due to its arrival.
+    pub(crate) latency: Latency,
+    /// From when a message was due to when the load generator handed it to the system: how late the generator was.
+    pub(crate) lateness: Latency,
+    /// Bytes that the server had resident before the first connection, and at the end.
+    pub(crate) resident: [u64; 2],
+}
+
+/// Microseconds, at some percentiles.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    /// The median.
+    pub(crate) p50_us: f64,
+    /// Of a hundred, one takes longer.
+    pub(crate) p99_us: f64,
+    /// Of a thousand, one takes longer.
+    pub(crate) p999_us: f64,
+    /// The longest.
+    pub(crate) max_us: f64,
+}
+
+/// Users logged in and off.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LoggedIn {
+    /// How often.
+    pub(crate) count: u64,
+    /// How many were at it at once.
+    pub(crate) at_a_time: usize,
+    /// Seconds that all took.
+    pub(crate) seconds: f64,
+    /// Seconds that the server computed.
+    pub(crate) cpu_seconds: f64,
+    /// Milliseconds that the server computed for each.
+    pub(crate) cpu_ms_each: f64,
+    /// Log-ins a second.
+    pub(crate) per_second: f64,
+    /// Bytes that the server had resident before, and at the end.
+    pub(crate) resident: [u64; 2],
+}
+
+/// Users were logged in and did nothing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Idled {
+    /// How many.
+    pub(crate) connections: u64,
+    /// Bytes that the server had resident before the first of them, and with all.
+    pub(crate) resident: [u64; 2],
+    /// Bytes for each.
+    pub(crate) bytes_each: f64,
+}
+
+impl Latency {
+    /// Of times in nanoseconds.
+    pub(crate) fn of(times: &hdrhistogram::Histogram<u64>) -> Self {
+        let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1000.0;
+        let at = |quantile| microseconds(times.value_at_quantile(quantile));
+        Self { p50_us: at(0.5), p99_us: at(0.99), p999_us: at(0.999), max_us: microseconds(times.max()) }
+    }
+}
+
+impl LoggedIn {
+    /// From what was counted.
+    pub(crate) fn new(count: u64, at_a_time: usize, seconds: f64, cpu_seconds: f64, resident: [u64; 2]) -> Self {
+        let (cpu_ms_each, per_second) = (1000.0 * cpu_seconds / count as f64, count as f64 / seconds);
+        Self { count, at_a_time, seconds, cpu_seconds, cpu_ms_each, per_second, resident }
+    }
+}
+
+impl Idled {
+    /// From what was counted.
+    pub(crate) fn new(connections: u64, resident: [u64; 2]) -> Self {
+        let [before, after] = resident;
+        Self { connections, resident, bytes_each: (after as f64 - before as f64) / connections as f64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_in_microseconds() {
+        let mut times = hdrhistogram::Histogram::<u64>::new(3).unwrap();
+        for microseconds in 1..=1000 {
+            times.record(microseconds * 1000).unwrap();
+        }
+        let Latency { p50_us, p99_us, p999_us, max_us } = Latency::of(&times);
+        for (got, expected) in [(p50_us, 500.0), (p99_us, 990.0), (p999_us, 999.0), (max_us, 1000.0)] {
+            assert!((got / expected - 1.0).abs() < 0.002, "{got} {expected}");
+        }
+    }
+
+    #[test]
+    fn figures_are_of_each_log_in_and_each_connection() {
+        let logged_in = LoggedIn::new(2000, 16, 4.0, 0.5, [0, 0]);
+        assert_eq!((logged_in.cpu_ms_each, logged_in.per_second), (0.25, 500.0));
+        assert_eq!(Idled::new(100, [1000, 801_000]).bytes_each, 8000.0);
+    }
+
+    #[test]
+    fn a_row_is_read_as_it_was_written() {
+        let row = Row {
+            system: "pipe".to_owned(),
+            work: "idle".to_owned(),
+            round: 2,
+            began: "2026-01-02T03:04:05Z".to_owned(),
+            command: "bench load …".to_owned(),
+            figures: Figures::Idled(Idled::new(1, [2, 3])),
+        };
+        let text = serde_json::to_string(&row).unwrap();
+        let read: Row = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        assert!(matches!(read.figures, Figures::Idled(Idled { resident: [2, 3], .. })));
+    }
+}

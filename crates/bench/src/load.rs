@@ -1,0 +1,184 @@
+//! The load generator: puts one kind of work on one server, and measures.
+
+mod conversation;
+mod idle;
+mod log_in;
+mod relay;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use clap::{Args, Subcommand};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::runtime::Runtime;
+
+use crate::{
+    connect::connect,
+    fault::Fault,
+    figures::Figures,
+    payload::MIN_SIZE,
+    process::Process,
+    system::System,
+    wire::{Line, Protocol},
+};
+
+/// What is put on which server.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// What kind of server it is.
+    #[arg(long)]
+    system: System,
+    /// Where it listens.
+    #[arg(long)]
+    address: SocketAddr,
+    /// The certificate that vouches for it, PEM.
+    #[arg(long)]
+    authority: PathBuf,
+    /// The number of its process.
+    #[arg(long)]
+    pid: u32,
+    #[command(subcommand)]
+    load: Load,
+}
+
+impl Options {
+    /// Measures once.
+    ///
+    /// # Errors
+    /// [`Fault`]: no figures of a run in which anything went wrong.
+    pub(crate) fn run(&self) -> Result<Figures, Fault> {
+        let authority = std::fs::read(&self.authority).map_err(|error| Fault::file(&self.authority, error))?;
+        let target =
+            Target { address: self.address, authority, process: Process(self.pid), at_a_time: self.system.at_a_time() };
+        self.system.load(&target, &self.load)
+    }
+}
+
+/// A server under load.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// The PEM certificate that vouches for it.
+    pub(crate) authority: Vec<u8>,
+    /// What is measured.
+    pub(crate) process: Process,
+    /// How many log in at once, unless something else is asked for.
+    pub(crate) at_a_time: usize,
+}
+
+/// The kinds of work, with what can be chosen of each.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Load {
+    /// Messages at a fixed rate, both ways between the two of each pair.
+    Relay {
+        /// Messages a second, over all pairs.
+        #[arg(long, default_value_t = 20_000)]
+        rate: u64,
+        #[command(flatten)]
+        talk: Talk,
+    },
+    /// As many messages as the server passes on: each is answered by another as soon as it has come.
+    Saturated {
+        /// Messages of each pair that are under way.
+        #[arg(long, default_value_t = 32)]
+        in_flight: u64,
+        /// Threads of the generator.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+        #[command(flatten)]
+        talk: Talk,
+    },
+    /// Users who log in, and off again.
+    LogIn {
+        /// How often.
+        #[arg(long, default_value_t = 5000)]
+        count: u64,
+        /// How many are at it at once; as many as the server can take, up to 16, unless it says otherwise.
+        #[arg(long)]
+        at_a_time: Option<usize>,
+        /// How many users take turns.
+        #[arg(long, default_value_t = 2000)]
+        users: u64,
+    },
+    /// Users who are logged in and do nothing.
+    Idle {
+        /// How many.
+        #[arg(long, default_value_t = 10_000)]
+        connections: u64,
+    },
+}
+
+/// Messages, and how long.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Talk {
+    /// Pairs that talk.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) pairs: u64,
+    /// Bytes of each payload.
+    #[arg(long, default_value_t = 256, value_parser = size)]
+    pub(crate) size: usize,
+    /// Seconds that are measured.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) seconds: u32,
+    /// Seconds before that, which are not.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) warm_up: u32,
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|size| (MIN_SIZE..=400).contains(size));
+    size.ok_or_else(|| format!("from {MIN_SIZE} to 400 bytes, which fit a line of IRC"))
+}
+
+impl Load {
+    /// Puts this load on a server that speaks `protocol`.
+    ///
+    /// # Errors
+    /// [`Fault`]: no figures of a run in which anything went wrong.
+    pub(crate) fn run<P: Protocol>(&self, protocol: &P, target: &Target) -> Result<Figures, Fault> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        match self {
+            Self::Relay { rate, talk } => relay::at_rate(protocol, target, &runtime, *rate, talk),
+            Self::Saturated { in_flight, threads, talk } => {
+                relay::saturated(protocol, target, &runtime, *in_flight, *threads, talk)
+            }
+            Self::LogIn { count, at_a_time, users } => {
+                let at_a_time = at_a_time.unwrap_or(target.at_a_time);
+                log_in::run(protocol, target, &runtime, log_in::Crowd { count: *count, at_a_time, users: *users })
+            }
+            Self::Idle { connections } => idle::run(protocol, target, &runtime, *connections),
+        }
+    }
+}
+
+/// Has users 0 to `count` log in: their lines, in order.
+async fn log_in_all<P: Protocol>(protocol: &P, target: &Target, count: u64) -> Result<Vec<Line>, Fault> {
+    let lines = stream::iter(0..count).map(|user| log_in(protocol, target, user)).buffered(target.at_a_time);
+    lines.try_collect().await
+}
+
+async fn log_in<P: Protocol>(protocol: &P, target: &Target, user: u64) -> Result<Line, Fault> {
+    let config = protocol.tls().client(user, &target.authority)?;
+    enter(protocol, target, user, config).await
+}
+
+/// The same, with a configuration of TLS that was made before.
+async fn enter<P: Protocol>(
+    protocol: &P,
+    target: &Target,
+    user: u64,
+    config: Arc<rustls::ClientConfig>,
+) -> Result<Line, Fault> {
+    let enter = async {
+        let mut line = connect(target.address, config, protocol.greets()).await?;
+        protocol.log_in(&mut line, user).await.map(|()| line)
+    };
+    enter.await.map_err(|why| Fault::LogIn { user, why: Box::new(why) })
+}
+
+/// Waits for a while without keeping `runtime` from its work.
+fn settle(runtime: &Runtime, length: std::time::Duration) {
+    runtime.block_on(async {
+        let _ = tokio::time::timeout(length, std::future::pending::<()>()).await;
+    });
+}

@@ -1,0 +1,166 @@
+//! What was measured, for people: a table of the goals, a table for each figure, and a plot of it.
+
+mod goal;
+mod metric;
+mod plot;
+mod summary;
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+
+use self::{
+    goal::GOALS,
+    metric::{METRICS, Metric},
+    summary::Summary,
+};
+use crate::{
+    fault::Fault,
+    figures::{Figures, Row},
+    say,
+};
+
+/// Figures of one metric, by system.
+type BySystem = BTreeMap<String, Summary>;
+
+/// Writes `report.md` and the plots beside the rows in `dir`.
+///
+/// # Errors
+/// [`Fault::File`] when the rows cannot be read or the report not be written.
+pub(crate) fn write(dir: &Path) -> Result<(), Fault> {
+    let path = dir.join("rows.jsonl");
+    let text = fs::read_to_string(&path).map_err(|error| Fault::file(&path, error))?;
+    let rows = text.lines().map(|line| serde_json::from_str(line).map_err(|error| Fault::file(&path, error)));
+    let rows = rows.collect::<Result<Vec<Row>, _>>()?;
+    let refused = fs::read_to_string(dir.join("refused.jsonl")).unwrap_or_default();
+
+    let put = |name: &str, text: &str| {
+        let path = dir.join(name);
+        fs::write(&path, text).map_err(|error| Fault::file(&path, error))
+    };
+    for metric in METRICS {
+        let figures = by_system(metric, &rows);
+        if figures.len() > 1 {
+            put(&metric.plot(), &plot::bars(metric, &figures))?;
+        }
+    }
+    put("report.md", &document(&rows, refused.lines().count()))?;
+    say(format_args!("{}", dir.join("report.md").display()));
+    Ok(())
+}
+
+/// A run in a line.
+pub(crate) fn line(row: &Row) -> String {
+    let Row { system, work, round, figures, .. } = row;
+    let figures = match figures {
+        Figures::Relayed(it) => format!(
+            "{:.3} s CPU per 100,000, {:.0} messages/s, p50 {:.0} µs, p99 {:.0} µs, p99.9 {:.0} µs",
+            it.cpu_per_100k, it.messages_per_second, it.latency.p50_us, it.latency.p99_us, it.latency.p999_us
+        ),
+        Figures::LoggedIn(it) => format!("{:.3} ms CPU each, {:.0} a second", it.cpu_ms_each, it.per_second),
+        Figures::Idled(it) => format!("{:.0} bytes each", it.bytes_each),
+    };
+    format!("{work} {system}, round {round}: {figures}")
+}
+
+fn by_system(metric: &Metric, rows: &[Row]) -> BySystem {
+    let mut values = BTreeMap::<String, Vec<f64>>::new();
+    for row in rows.iter().filter(|row| row.work == metric.work) {
+        if let Some(value) = (metric.value)(&row.figures) {
+            values.entry(row.system.clone()).or_default().push(value);
+        }
+    }
+    values.into_iter().filter_map(|(system, values)| Some((system, Summary::of(values)?))).collect()
+}
+
+fn document(rows: &[Row], refused: usize) -> String {
+    let mut text = String::from("# What was measured\n\n");
+    let _ = writeln!(
+        text,
+        "Medians, and in brackets the least and the most, of the runs in `rows.jsonl`; the machine and all versions are in \
+         `machine.jsonl`. {} runs are reported, {refused} are not, since something went wrong in them (`refused.jsonl`).\n",
+        rows.len()
+    );
+    text.push_str("| goal | measured | |\n|---|---|---|\n");
+    for goal in GOALS {
+        if let Some(outcome) = goal.outcome(|metric| by_system(metric, rows)) {
+            let met = if outcome.is_met { "met" } else { "**not met**" };
+            let _ = writeln!(text, "| {} | {} | {met} |", goal.text(), outcome.measured);
+        }
+    }
+    for metric in METRICS {
+        let figures = by_system(metric, rows);
+        if !figures.is_empty() {
+            text.push_str(&table(metric, &figures));
+        }
+    }
+    text
+}
+
+/// One figure of all systems, the best first.
+fn table(metric: &Metric, figures: &BySystem) -> String {
+    let pipe = metric.pipe(figures);
+    let mut text = format!("\n## {}\n\n", metric.title);
+    if figures.len() > 1 {
+        let _ = writeln!(text, "![{}]({})\n", metric.title, metric.plot());
+    }
+    let _ = writeln!(text, "| system | {} | × pipe | runs |\n|---|---|---|---|", metric.unit);
+    for (system, summary) in metric.ranked(figures) {
+        let ratio = pipe.map_or_else(String::new, |pipe| format!("{:.2}", summary.median / pipe));
+        let _ = writeln!(text, "| {system} | {} | {ratio} | {} |", metric.shown(summary), summary.runs);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::{Idled, LoggedIn};
+
+    fn rows() -> Vec<Row> {
+        let row = |system: &str, work: &str, figures| Row {
+            system: system.to_owned(),
+            work: work.to_owned(),
+            round: 1,
+            began: String::new(),
+            command: String::new(),
+            figures,
+        };
+        let idle =
+            |system, bytes: u64| row(system, "idle", Figures::Idled(Idled::new(1000, [0, bytes.saturating_mul(1000)])));
+        let log_in =
+            |system, seconds| row(system, "log-in", Figures::LoggedIn(LoggedIn::new(1000, 16, 1.0, seconds, [0, 0])));
+        vec![
+            idle("sottovoce", 9000),
+            idle("sottovoce", 7000),
+            idle("sottovoce", 9500),
+            idle("pipe", 6000),
+            log_in("sottovoce", 0.170),
+            log_in("pipe", 0.150),
+            log_in("mosquitto", 0.200),
+            log_in("nats-server", 0.160),
+        ]
+    }
+
+    #[test]
+    fn a_report_has_medians_spreads_ratios_and_goals() {
+        let text = document(&rows(), 2);
+        let has = |line: &str| assert!(text.lines().any(|there| there == line), "{line}\nis not in\n{text}");
+        has("| pipe | 6,000 (6,000–6,000) | 1.00 | 1 |");
+        has("| sottovoce | 9,000 (7,000–9,500) | 1.50 | 3 |");
+        has("| sottovoce | 0.170 (0.170–0.170) | 1.13 | 1 |");
+        has("| Idle connection, bytes each: at most 8,000 | 9,000 | **not met** |");
+        has("| Log-in, CPU ms each: at most 1.2 × the bare pipe | 1.13 × | met |");
+        has("| Log-in, CPU ms each: below mosquitto, nats-server | 0.170; nats-server 0.160 | **not met** |");
+        assert!(text.contains("8 runs are reported, 2 are not"));
+        assert!(!text.contains("Saturated"), "nothing is said of what was not measured");
+    }
+
+    #[test]
+    fn a_plot_is_well_formed_and_has_a_bar_for_each_system() {
+        let rows = rows();
+        let metric = METRICS.iter().find(|metric| metric.work == "log-in").unwrap();
+        let plot = plot::bars(metric, &by_system(metric, &rows));
+        assert!(plot.starts_with("<svg ") && plot.ends_with("</svg>\n"));
+        assert_eq!(plot.matches("<rect class=\"bar").count(), 4);
+        assert_eq!(plot.matches('<').count(), plot.matches('>').count());
+    }
+}
