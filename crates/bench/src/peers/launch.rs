@@ -148,11 +148,7 @@ impl Kit {
                 vec!["-F".to_owned(), "--config".to_owned(), config]
             }
         };
-        let program = system.program().unwrap_or_default();
-        if !program.exists() {
-            return Err(Fault::program(system.name(), "is not installed; `bench peers install` does it"));
-        }
-        Ok((program, arguments))
+        Ok((system.program().unwrap_or_default(), arguments))
     }
 
     fn fill_in(&self, template: &str, dir: &Path, address: SocketAddr) -> String {
@@ -175,6 +171,11 @@ impl Kit {
         let made = runtime.block_on(setup::init(dir, &host, certificate, clock::calendar()));
         made.map_err(|error| Fault::file(dir, error))?;
         users::register(dir, users)
+    }
+
+    /// This program.
+    pub(super) fn bench(&self) -> &Path {
+        &self.bench
     }
 
     /// The PEM certificate that vouches for all servers.
@@ -268,8 +269,7 @@ mod tests {
         for system in System::value_variants() {
             let dir = folder().unwrap();
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 4711));
-            // A peer that is not installed has its files made all the same.
-            let _ = kit.prepare(*system, dir.path(), address, 3);
+            kit.prepare(*system, dir.path(), address, 3).unwrap();
             for file in fs::read_dir(dir.path()).unwrap() {
                 let path = file.unwrap().path();
                 let Ok(text) = fs::read_to_string(&path) else { continue };

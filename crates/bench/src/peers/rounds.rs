@@ -14,7 +14,14 @@ use super::{
     launch::Kit,
     work::{Task, Work},
 };
-use crate::{clock, fault::Fault, figures::Row, machine::Machine, report, say, system::System};
+use crate::{
+    clock,
+    fault::Fault,
+    figures::{Figures, Row},
+    machine::Machine,
+    report, say,
+    system::System,
+};
 
 /// The cores that server and generator are kept on where that is wanted.
 const SERVERS_CORE: usize = 0;
@@ -64,18 +71,23 @@ pub(crate) fn run(options: &Options) -> Result<(), Fault> {
     if !sottovoce.exists() {
         return Err(Fault::file(&sottovoce, "is not there; `cargo build --release -p sottovoce` makes it"));
     }
+    for system in System::value_variants().iter().filter(|system| options.includes(**system)) {
+        if system.program().is_some_and(|program| !program.exists()) {
+            return Err(Fault::program(system.name(), "is not installed; `bench peers install` does it"));
+        }
+    }
     let out = options.out.clone().unwrap_or_else(|| Path::new("crates/bench/results").join(today()));
     fs::create_dir_all(&out).map_err(|error| Fault::file(&out, error))?;
     let machine = Machine::look(&sottovoce);
     append(&out.join("machine.jsonl"), &machine)?;
 
-    let kit = Kit::new(sottovoce, bench.clone())?;
+    let kit = Kit::new(sottovoce, bench)?;
     let all = |chosen: &[Work]| if chosen.is_empty() { Work::value_variants().to_vec() } else { chosen.to_vec() };
     for work in all(&options.work) {
         for round in 1..=options.rounds.unwrap_or(work.rounds()) {
             for system in options.systems(work, round) {
-                for task in work.tasks(options.seconds) {
-                    measure(&kit, &bench, &out, &task, system, round)?;
+                for task in work.tasks(system, options.seconds) {
+                    measure(&kit, &out, &task, system, round)?;
                 }
             }
         }
@@ -84,49 +96,59 @@ pub(crate) fn run(options: &Options) -> Result<(), Fault> {
 }
 
 impl Options {
+    fn includes(&self, system: System) -> bool {
+        self.system.is_empty() || self.system.contains(&system)
+    }
+
     /// Each round begins with another, so that nobody always comes after the same.
     fn systems(&self, work: Work, round: usize) -> Vec<System> {
-        let is_chosen = |system: &System| self.system.is_empty() || self.system.contains(system);
-        let mut systems: Vec<_> = System::value_variants().iter().copied().filter(is_chosen).collect();
-        systems.retain(|system| work.includes(*system));
+        let mut systems = System::value_variants().to_vec();
+        systems.retain(|system| self.includes(*system) && work.includes(*system));
         let first = round.saturating_sub(1).checked_rem(systems.len()).unwrap_or_default();
         systems.rotate_left(first);
         systems
     }
 }
 
-fn measure(kit: &Kit, bench: &Path, out: &Path, task: &Task, system: System, round: usize) -> Result<(), Fault> {
+/// One run, which is kept as a row, or noted with the reason why it is not.
+fn measure(kit: &Kit, out: &Path, task: &Task, system: System, round: usize) -> Result<(), Fault> {
     let began = humantime::format_rfc3339_seconds(clock::calendar()).to_string();
+    let (name, mut command) = (system.name(), String::new());
+    match put_to(kit, task, system, &mut command) {
+        Ok(figures) => {
+            let row = Row { system: name, work: task.name.to_owned(), round, began, command, figures };
+            say(format_args!("{}", report::line(&row)));
+            append(&out.join("rows.jsonl"), &row)
+        }
+        Err(error) => {
+            let why = error.to_string();
+            say(format_args!("{} {name}, round {round}: not reported: {why}", task.name));
+            let refused = Refused { system: name, work: task.name, round, began, command, why };
+            append(&out.join("refused.jsonl"), &refused)
+        }
+    }
+}
+
+/// Starts a server, and the load generator in a process of its own. `command` becomes what that was told.
+fn put_to(kit: &Kit, task: &Task, system: System, command: &mut String) -> Result<Figures, Fault> {
     let server = kit.start(system, task.users, task.is_pinned.then_some(SERVERS_CORE))?;
     let mut arguments = vec!["load".to_owned(), "--system".to_owned(), system.name()];
     arguments.extend(["--address".to_owned(), server.address().to_string()]);
     arguments.extend(["--authority".to_owned(), kit.authority().display().to_string()]);
     arguments.extend(["--pid".to_owned(), server.pid().to_string()]);
     arguments.extend(task.load.iter().cloned());
-    let command = format!("bench {}", arguments.join(" "));
+    *command = format!("bench {}", arguments.join(" "));
 
-    let mut generator = Command::new("taskset");
+    let mut generator = Command::new(kit.bench());
     if task.is_pinned {
-        generator.args(["--cpu-list", &GENERATORS_CORE.to_string()]).arg(bench);
-    } else {
-        generator = Command::new(bench);
+        generator = Command::new("taskset");
+        generator.args(["--cpu-list", &GENERATORS_CORE.to_string()]).arg(kit.bench());
     }
     let output = generator.args(&arguments).output().map_err(|error| Fault::program("bench load", error))?;
-    drop(server);
-    let name = system.name();
-    match serde_json::from_slice(&output.stdout) {
-        Ok(figures) if output.status.success() => {
-            let row = Row { system: name, work: task.name.to_owned(), round, began, command, figures };
-            say(format_args!("{}", report::line(&row)));
-            append(&out.join("rows.jsonl"), &row)
-        }
-        _ => {
-            let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            say(format_args!("{} {name}, round {round}: not reported: {why}", task.name));
-            let refused = Refused { system: name, work: task.name, round, began, command, why };
-            append(&out.join("refused.jsonl"), &refused)
-        }
+    if !output.status.success() {
+        return Err(Fault::program("bench load", String::from_utf8_lossy(&output.stderr).trim()));
     }
+    serde_json::from_slice(&output.stdout).map_err(|error| Fault::program("bench load", error))
 }
 
 /// The date, as `2026-01-31`.
@@ -139,4 +161,28 @@ fn append(path: &Path, row: &impl Serialize) -> Result<(), Fault> {
     line.push('\n');
     let file: Result<File, _> = OpenOptions::new().create(true).append(true).open(path);
     file.and_then(|mut file| file.write_all(line.as_bytes())).map_err(|error| Fault::file(path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_have_their_turn_in_each_round_and_others_come_first() {
+        let options = Options { work: vec![], system: vec![], rounds: None, seconds: 10, sottovoce: None, out: None };
+        let rounds: Vec<_> = (1..=3).map(|round| options.systems(Work::Relay, round)).collect();
+        assert_eq!(
+            rounds.iter().map(|systems| systems[0]).collect::<Vec<_>>(),
+            [System::Sottovoce, System::Pipe, System::PipeGathering]
+        );
+        for mut systems in rounds {
+            systems.sort_unstable();
+            assert_eq!(systems.len(), 9);
+            systems.dedup();
+            assert_eq!(systems.len(), 9);
+        }
+        let few = Options { system: vec![System::Prosody, System::PipeClassical], ..options };
+        assert_eq!(few.systems(Work::Relay, 2), [System::Prosody]);
+        assert_eq!(few.systems(Work::Growth, 1), []);
+    }
 }

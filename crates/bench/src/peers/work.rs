@@ -15,7 +15,7 @@ pub(crate) enum Work {
     LogIn,
     /// 10,000 users who do nothing.
     Idle,
-    /// The relay alone: with many pairs and many registered users, against few.
+    /// The relay with many pairs against few, beside the bare pipe, and with many registered users against few.
     Growth,
 }
 
@@ -43,12 +43,21 @@ impl Work {
         match self {
             Self::Relay | Self::Saturated => system != System::PipeClassical,
             Self::LogIn | Self::Idle => system != System::PipeGathering,
-            Self::Growth => system == System::Sottovoce,
+            Self::Growth => matches!(system, System::Sottovoce | System::Pipe),
         }
     }
 
     /// What is measured of it. `seconds` is how long messages are relayed.
-    pub(crate) fn tasks(self, seconds: u32) -> Vec<Task> {
+    pub(crate) fn tasks(self, system: System, seconds: u32) -> Vec<Task> {
+        let mut tasks = self.all_tasks(seconds);
+        if system != System::Sottovoce {
+            // No other has a directory of users that could grow.
+            tasks.retain(|task| !task.name.ends_with("-users"));
+        }
+        tasks
+    }
+
+    fn all_tasks(self, seconds: u32) -> Vec<Task> {
         let task = |name, load: &str, users, is_pinned| {
             let relays = load.starts_with("relay") || load.starts_with("saturated");
             let mut load: Vec<_> = load.split(' ').map(str::to_owned).collect();
@@ -84,7 +93,7 @@ mod tests {
     #[test]
     fn the_load_generator_understands_every_task_and_no_two_have_a_name() {
         let mut names = Vec::new();
-        for task in Work::value_variants().iter().flat_map(|work| work.tasks(7)) {
+        for task in Work::value_variants().iter().flat_map(|work| work.all_tasks(7)) {
             let begin = "bench load --system pipe --address 127.0.0.1:1 --authority a --pid 1";
             let arguments = begin.split(' ').map(str::to_owned).chain(task.load);
             Arguments::try_parse_from(arguments).unwrap();
@@ -94,5 +103,12 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn only_the_relay_is_given_users_to_register() {
+        let names = |system| Work::Growth.tasks(system, 7).into_iter().map(|task| task.name).collect::<Vec<_>>();
+        assert_eq!(names(System::Pipe), ["50-pairs", "5000-pairs"]);
+        assert_eq!(names(System::Sottovoce).len(), 6);
     }
 }

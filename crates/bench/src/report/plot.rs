@@ -9,7 +9,7 @@ const ROW: f64 = 26.0;
 const TOP: f64 = 40.0;
 /// Room for names on the left, and for figures on the right.
 const LEFT: f64 = 130.0;
-const RIGHT: f64 = 190.0;
+const RIGHT: f64 = 230.0;
 
 /// Bars of the medians, with a line from the least to the most.
 pub(super) fn bars(metric: &Metric, figures: &BySystem) -> String {
