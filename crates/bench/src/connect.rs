@@ -8,7 +8,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
     SignatureScheme,
     client::{Resumption, danger::HandshakeSignatureValid},
-    crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature_with_raw_key},
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature_with_raw_key},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime, pem::PemObject as _},
     server::{
         NoServerSessionStorage,
@@ -73,7 +73,9 @@ impl Tls {
         let key = PrivateKeyDer::from_pem_slice(key).map_err(unfit)?;
         let builder = ServerConfig::builder_with_provider(self.provider()).with_protocol_versions(&[&TLS13])?;
         let mut config = match self.has_client_keys {
-            true => builder.with_client_cert_verifier(Arc::new(HoldsKey)),
+            true => builder.with_client_cert_verifier(Arc::new(HoldsKey {
+                algorithms: self.provider().signature_verification_algorithms,
+            })),
             false => builder.with_no_client_auth(),
         }
         .with_single_cert(chain, key)?;
@@ -126,7 +128,9 @@ fn unfit(error: impl std::fmt::Display) -> Fault {
 
 /// Lets in whoever holds the key that is shown, as the relay does.
 #[derive(Debug)]
-struct HoldsKey;
+struct HoldsKey {
+    algorithms: WebPkiSupportedAlgorithms,
+}
 
 impl ClientCertVerifier for HoldsKey {
     fn requires_raw_public_keys(&self) -> bool {
@@ -161,9 +165,8 @@ impl ClientCertVerifier for HoldsKey {
         raw_key: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
         let raw_key = SubjectPublicKeyInfoDer::from(raw_key.as_ref());
-        verify_tls13_signature_with_raw_key(message, &raw_key, signature, &algorithms)
+        verify_tls13_signature_with_raw_key(message, &raw_key, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

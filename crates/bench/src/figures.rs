@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::process::Used;
+
 /// A run, and what came of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
@@ -46,6 +48,8 @@ pub(crate) struct Relayed {
     pub(crate) messages_per_second: f64,
     /// Seconds that the server computed in that time.
     pub(crate) cpu_seconds: f64,
+    /// Seconds that others than server and generator computed in that time.
+    pub(crate) others_cpu_seconds: f64,
     /// Seconds that the server computes for 100,000 messages.
     pub(crate) cpu_per_100k: f64,
     /// From when a message was due to its arrival.
@@ -80,6 +84,8 @@ pub(crate) struct LoggedIn {
     pub(crate) seconds: f64,
     /// Seconds that the server computed.
     pub(crate) cpu_seconds: f64,
+    /// Seconds that others than server and generator computed.
+    pub(crate) others_cpu_seconds: f64,
     /// Milliseconds that the server computed for each.
     pub(crate) cpu_ms_each: f64,
     /// Log-ins a second.
@@ -99,6 +105,17 @@ pub(crate) struct Idled {
     pub(crate) bytes_each: f64,
 }
 
+impl Figures {
+    /// How much of the machine others than server and generator took, as a part of one core, where that was measured.
+    pub(crate) fn others(&self) -> Option<f64> {
+        match self {
+            Self::Relayed(it) => Some(it.others_cpu_seconds / it.seconds),
+            Self::LoggedIn(it) => Some(it.others_cpu_seconds / it.seconds),
+            Self::Idled(_) => None,
+        }
+    }
+}
+
 impl Latency {
     /// Of times in nanoseconds.
     pub(crate) fn of(times: &hdrhistogram::Histogram<u64>) -> Self {
@@ -110,9 +127,10 @@ impl Latency {
 
 impl LoggedIn {
     /// From what was counted.
-    pub(crate) fn new(count: u64, at_a_time: usize, seconds: f64, cpu_seconds: f64, resident: [u64; 2]) -> Self {
+    pub(crate) fn new(count: u64, at_a_time: usize, seconds: f64, used: Used, resident: [u64; 2]) -> Self {
+        let Used { cpu: cpu_seconds, others: others_cpu_seconds } = used;
         let (cpu_ms_each, per_second) = (1000.0 * cpu_seconds / count as f64, count as f64 / seconds);
-        Self { count, at_a_time, seconds, cpu_seconds, cpu_ms_each, per_second, resident }
+        Self { count, at_a_time, seconds, cpu_seconds, others_cpu_seconds, cpu_ms_each, per_second, resident }
     }
 }
 
@@ -142,8 +160,9 @@ mod tests {
 
     #[test]
     fn figures_are_of_each_log_in_and_each_connection() {
-        let logged_in = LoggedIn::new(2000, 16, 4.0, 0.5, [0, 0]);
+        let logged_in = LoggedIn::new(2000, 16, 4.0, Used { cpu: 0.5, others: 1.0 }, [0, 0]);
         assert_eq!((logged_in.cpu_ms_each, logged_in.per_second), (0.25, 500.0));
+        assert_eq!(Figures::LoggedIn(logged_in).others(), Some(0.25));
         assert_eq!(Idled::new(100, [1000, 801_000]).bytes_each, 8000.0);
     }
 

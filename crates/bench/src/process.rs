@@ -1,8 +1,70 @@
 //! What the operating system says of a process (proc(5)): the time that it has been computing, and the memory it has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::fault::Fault;
+
+/// What a process computes from one moment to another, and what everybody else on the machine does meanwhile.
+pub(crate) struct Meter {
+    process: Process,
+    /// Seconds of the process, of this one, and of the machine.
+    begin: [f64; 3],
+}
+
+/// Seconds of processor time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Used {
+    /// What the process computed.
+    pub(crate) cpu: f64,
+    /// What others than it and this one computed: whether the machine was quiet.
+    pub(crate) others: f64,
+}
+
+impl Meter {
+    /// Begins.
+    ///
+    /// # Errors
+    /// [`Fault::File`] when there is no such process.
+    pub(crate) fn start(process: Process) -> Result<Self, Fault> {
+        Ok(Self { process, begin: Self::read(process)? })
+    }
+
+    /// What there was until now.
+    ///
+    /// # Errors
+    /// [`Fault::File`] when the process is gone.
+    pub(crate) fn stop(&self) -> Result<Used, Fault> {
+        let [cpu, own, all] = Self::read(self.process)?;
+        let [cpu_before, own_before, all_before] = self.begin;
+        let (cpu, own, all) = (cpu - cpu_before, own - own_before, all - all_before);
+        Ok(Used { cpu, others: (all - cpu - own).max(0.0) })
+    }
+
+    fn read(process: Process) -> Result<[f64; 3], Fault> {
+        Ok([process.cpu()?, Process(std::process::id()).cpu()?, busy()?])
+    }
+}
+
+/// Seconds that all processors together have been busy.
+fn busy() -> Result<f64, Fault> {
+    let path = Path::new("/proc/stat");
+    let text = std::fs::read_to_string(path).map_err(|error| Fault::file(path, error))?;
+    busy_ticks(&text).map(seconds).ok_or_else(|| Fault::file(path, "is not as proc_stat(5) has it"))
+}
+
+/// All columns of the first line but `idle`, `iowait`, and what guests have, which is in `user` already.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let columns: Option<Vec<u64>> = stat.lines().next()?.split_whitespace().skip(1).map(|it| it.parse().ok()).collect();
+    let [user, nice, system, _idle, _iowait, irq, softirq, ..] = *columns?.as_slice() else {
+        return None;
+    };
+    Some([user, nice, system, irq, softirq].into_iter().fold(0, u64::saturating_add))
+}
+
+fn seconds(ticks: u64) -> f64 {
+    // 2^53 ticks are three million years.
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+}
 
 /// A process that is being measured, by its number.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +78,7 @@ impl Process {
     pub(crate) fn cpu(self) -> Result<f64, Fault> {
         let (path, text) = self.read("stat")?;
         let ticks = ticks(&text).ok_or_else(|| Fault::file(path, "is not as proc_pid_stat(5) has it"))?;
-        // 2^53 ticks are three million years.
-        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+        Ok(seconds(ticks))
     }
 
     /// Bytes of memory that it has resident.
@@ -57,6 +118,14 @@ mod tests {
         let stat = "42 (a) b) S 1 42 42 0 -1 4194560 1 2 3 4 700 33 8 9 20 0 3 0 12345 1000 50";
         assert_eq!(ticks(stat), Some(733));
         assert_eq!(ticks("42 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_machine_is_busy_when_it_neither_idles_nor_waits() {
+        assert_eq!(busy_ticks("cpu  1 20 300 4000 50000 600000 7000000 80000000 1 1\ncpu0 9"), Some(7_600_321));
+        assert_eq!(busy_ticks("cpu 1 2"), None);
+        let meter = Meter::start(Process(std::process::id())).unwrap();
+        assert!(meter.stop().unwrap().cpu >= 0.0);
     }
 
     #[test]

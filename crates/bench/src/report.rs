@@ -58,7 +58,8 @@ pub(crate) fn line(row: &Row) -> String {
         Figures::LoggedIn(it) => format!("{:.3} ms CPU each, {:.0} a second", it.cpu_ms_each, it.per_second),
         Figures::Idled(it) => format!("{:.0} bytes each", it.bytes_each),
     };
-    format!("{work} {system}, round {round}: {figures}")
+    let others = row.figures.others().map_or_else(String::new, |others| format!("; others {others:.2} cores"));
+    format!("{work} {system}, round {round}: {figures}{others}")
 }
 
 fn by_system(metric: &Metric, rows: &[Row]) -> BySystem {
@@ -79,6 +80,13 @@ fn document(rows: &[Row], refused: usize) -> String {
          `machine.jsonl`. {} runs are reported, {refused} are not, since something went wrong in them (`refused.jsonl`).\n",
         rows.len()
     );
+    if let Some(others) = Summary::of(rows.iter().filter_map(|row| row.figures.others()).collect()) {
+        let _ = writeln!(
+            text,
+            "Beside server and generator, others on the machine took {:.2} cores ({:.2}–{:.2}).\n",
+            others.median, others.least, others.most
+        );
+    }
     text.push_str("| goal | measured | |\n|---|---|---|\n");
     for goal in GOALS {
         if let Some(outcome) = goal.outcome(|metric| by_system(metric, rows)) {
@@ -113,7 +121,10 @@ fn table(metric: &Metric, figures: &BySystem) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figures::{Idled, LoggedIn};
+    use crate::{
+        figures::{Idled, LoggedIn},
+        process::Used,
+    };
 
     fn rows() -> Vec<Row> {
         let row = |system: &str, work: &str, figures| Row {
@@ -126,8 +137,13 @@ mod tests {
         };
         let idle =
             |system, bytes: u64| row(system, "idle", Figures::Idled(Idled::new(1000, [0, bytes.saturating_mul(1000)])));
-        let log_in =
-            |system, seconds| row(system, "log-in", Figures::LoggedIn(LoggedIn::new(1000, 16, 1.0, seconds, [0, 0])));
+        let log_in = |system, seconds| {
+            row(
+                system,
+                "log-in",
+                Figures::LoggedIn(LoggedIn::new(1000, 16, 1.0, Used { cpu: seconds, others: 0.25 }, [0, 0])),
+            )
+        };
         vec![
             idle("sottovoce", 9000),
             idle("sottovoce", 7000),
@@ -150,6 +166,7 @@ mod tests {
         has("| Idle connection, bytes each: at most 8,000 | 9,000 | **not met** |");
         has("| Log-in, CPU ms each: at most 1.2 × the bare pipe | 1.13 × | met |");
         has("| Log-in, CPU ms each: below mosquitto, nats-server | 0.170; nats-server 0.160 | **not met** |");
+        has("Beside server and generator, others on the machine took 0.25 cores (0.25–0.25).");
         assert!(text.contains("8 runs are reported, 2 are not"));
         assert!(!text.contains("Saturated"), "nothing is said of what was not measured");
     }

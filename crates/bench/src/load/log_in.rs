@@ -11,6 +11,7 @@ use crate::{
     fault::Fault,
     figures::{Figures, LoggedIn},
     load::{Target, enter},
+    process::Meter,
     wire::Protocol,
 };
 
@@ -40,7 +41,7 @@ pub(super) fn run<P: Protocol>(
     });
     let lanes = lanes.collect::<Result<Vec<_>, Fault>>()?;
 
-    let (resident, cpu, start) = (target.process.resident()?, target.process.cpu()?, clock::now());
+    let (resident, meter, start) = (target.process.resident()?, Meter::start(target.process)?, clock::now());
     let all = lanes.into_iter().map(|(users, visits)| async move {
         for (user, config) in users.iter().cycle().take(visits) {
             visit(protocol, target, *user, config.clone()).await?;
@@ -49,9 +50,9 @@ pub(super) fn run<P: Protocol>(
     });
     runtime.block_on(try_join_all(all))?;
     let seconds = clock::now().saturating_duration_since(start).as_secs_f64();
-    let cpu = target.process.cpu()? - cpu;
+    let used = meter.stop()?;
     let resident = [resident, target.process.resident()?];
-    Ok(Figures::LoggedIn(LoggedIn::new(crowd.count, crowd.at_a_time, seconds, cpu, resident)))
+    Ok(Figures::LoggedIn(LoggedIn::new(crowd.count, crowd.at_a_time, seconds, used, resident)))
 }
 
 async fn visit<P: Protocol>(protocol: &P, target: &Target, user: u64, config: Arc<ClientConfig>) -> Result<(), Fault> {

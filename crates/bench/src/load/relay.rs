@@ -17,6 +17,7 @@ use crate::{
     fault::Fault,
     figures::{Figures, Latency, Relayed},
     load::{Talk, Target, conversation::Conversation, log_in_all},
+    process::{Meter, Used},
     schedule::Schedule,
     wire::{End, Protocol},
 };
@@ -72,14 +73,14 @@ fn measure<P: Protocol>(
     }
     let now = clock::now();
     let start = now.checked_add(BEFORE_START).unwrap_or(now);
-    let (heard, cpu) = thread::scope(|scope| {
+    let (heard, used) = thread::scope(|scope| {
         let crews: Vec<_> = crews.into_iter().map(|crew| scope.spawn(move || crew.talk(start))).collect();
-        let cpu = cpu_in(target, start, window);
+        let used = used_in(target, start, window);
         let mut heard = Heard::new()?;
         for crew in crews {
             heard.add(crew.join().map_err(|_| Fault::Said("a thread of the generator panicked".to_owned()))??);
         }
-        Ok::<_, Fault>((heard, cpu?))
+        Ok::<_, Fault>((heard, used?))
     })?;
 
     let (seconds, messages) = (seconds.as_secs_f64(), heard.messages);
@@ -89,8 +90,9 @@ fn measure<P: Protocol>(
         seconds,
         messages,
         messages_per_second: messages as f64 / seconds,
-        cpu_seconds: cpu,
-        cpu_per_100k: cpu * 100_000.0 / messages as f64,
+        cpu_seconds: used.cpu,
+        others_cpu_seconds: used.others,
+        cpu_per_100k: used.cpu * 100_000.0 / messages as f64,
         latency: Latency::of(&heard.latency),
         lateness: Latency::of(&heard.lateness),
         resident: [before, target.process.resident()?],
@@ -98,13 +100,12 @@ fn measure<P: Protocol>(
 }
 
 /// What the server computes in the window.
-fn cpu_in(target: &Target, start: Instant, window: Window) -> Result<f64, Fault> {
-    let at = |offset| {
-        clock::wait_until(start.checked_add(offset).unwrap_or(start));
-        target.process.cpu()
-    };
-    let before = at(window.from)?;
-    Ok(at(window.to)? - before)
+fn used_in(target: &Target, start: Instant, window: Window) -> Result<Used, Fault> {
+    let wait = |offset| clock::wait_until(start.checked_add(offset).unwrap_or(start));
+    wait(window.from);
+    let meter = Meter::start(target.process)?;
+    wait(window.to);
+    meter.stop()
 }
 
 /// Both ends of all pairs.
