@@ -58,6 +58,17 @@ pub(super) const METRICS: &[Metric] = &[
         0,
     ),
     Metric {
+        pipes: &[],
+        ..relayed(
+            "relay",
+            "relay-lateness",
+            "Relay at a fixed rate: how late the generator was, which the latency includes",
+            "p99, µs",
+            |it| of_relayed(it).map(|it| it.lateness.p99_us),
+            0,
+        )
+    },
+    Metric {
         pipes: &["pipe-gathering"],
         ..relayed(
             "saturated",
