@@ -42,9 +42,9 @@ pub(crate) struct Relayed {
     pub(crate) size: usize,
     /// Seconds that were measured.
     pub(crate) seconds: f64,
-    /// Messages in that time.
+    /// Messages that came in that time.
     pub(crate) messages: u64,
-    /// Messages a second.
+    /// Messages that came in a second: less than the rate that was asked for, if the server did not keep up.
     pub(crate) messages_per_second: f64,
     /// Seconds that the server computed in that time.
     pub(crate) cpu_seconds: f64,
@@ -52,7 +52,7 @@ pub(crate) struct Relayed {
     pub(crate) others_cpu_seconds: f64,
     /// Seconds that the server computes for 100,000 messages.
     pub(crate) cpu_per_100k: f64,
-    /// From when a message was due to its arrival.
+    /// From when a message was due to its arrival; at a fixed rate of all that were due in that time.
     pub(crate) latency: Latency,
     /// From when a message was due to when the load generator handed it to the system: how late the generator was.
     pub(crate) lateness: Latency,

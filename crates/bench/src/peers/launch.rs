@@ -44,6 +44,7 @@ impl Kit {
         let host = HOST.parse().map_err(|error: protocol::NameError| Fault::Said(error.to_string()))?;
         let authority = identity::make_authority(&host, now).map_err(said)?;
         let (chain, key) = identity::issue(&authority, &host, now).map_err(said)?;
+        let sottovoce = std::path::absolute(sottovoce)?;
         let kit = Self { dir, sottovoce, bench };
         write(&kit.authority(), authority.certificate_pem.as_bytes())?;
         write(&kit.certificate(), chain.as_bytes())?;
@@ -77,7 +78,8 @@ impl Kit {
         let log = dir.path().join("output");
         let output = File::create(&log).map_err(|error| Fault::file(&log, error))?;
         let errors = output.try_clone().map_err(|error| Fault::file(&log, error))?;
-        command.args(arguments).stdin(Stdio::null()).stdout(output).stderr(errors);
+        // What it leaves behind goes with the folder.
+        command.current_dir(dir.path()).args(arguments).stdin(Stdio::null()).stdout(output).stderr(errors);
         let child = command.spawn().map_err(|error| Fault::program(system.name(), error))?;
         let mut running = Running { child, address, dir };
         running.listens(system)?;

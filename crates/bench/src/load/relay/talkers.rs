@@ -1,6 +1,7 @@
 //! A thread's share of those who talk, and the loop that sends, waits and listens for all of them.
 
 use std::{
+    ops::Range,
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
@@ -48,7 +49,9 @@ pub(super) struct Window {
 
 /// What was measured in the window.
 pub(super) struct Heard {
+    /// Messages that came in the window: those that the server computed for in it.
     pub(super) messages: u64,
+    /// Of those that came in the window, or, at a fixed rate, that were due in it, however late they came.
     pub(super) latency: Histogram<u64>,
     pub(super) lateness: Histogram<u64>,
 }
@@ -67,9 +70,13 @@ impl Heard {
     }
 
     /// A message that was due at `due` has come at `now`.
-    fn note(&mut self, due: u64, now: u64) {
-        self.messages = self.messages.saturating_add(1);
-        self.latency.saturating_record(now.saturating_sub(due));
+    fn note(&mut self, due: u64, now: u64, window: &Range<u64>, is_at_rate: bool) {
+        if window.contains(&now) {
+            self.messages = self.messages.saturating_add(1);
+        }
+        if window.contains(if is_at_rate { &due } else { &now }) {
+            self.latency.saturating_record(now.saturating_sub(due));
+        }
     }
 }
 
@@ -78,7 +85,7 @@ pub(super) struct Talkers<T> {
     ends: Vec<Conversation<T>>,
     drive: Drive,
     /// Nanoseconds since the start.
-    window: std::ops::Range<u64>,
+    window: Range<u64>,
     epoll: OwnedFd,
     scratch: Scratch,
     heard: Heard,
@@ -201,11 +208,7 @@ impl<T: Talker> Talkers<T> {
         let is_saturated = matches!(self.drive, Drive::Saturated { .. });
         let mut answers = 0_u64;
         end.hear(&mut self.scratch, |due| {
-            let now = clock::nanoseconds_since(start);
-            // At a fixed rate a message belongs to when it was due, otherwise to when it came.
-            if window.contains(if is_saturated { &now } else { &due }) {
-                heard.note(due, now);
-            }
+            heard.note(due, clock::nanoseconds_since(start), window, !is_saturated);
             answers = answers.saturating_add(1);
         })?;
         let now = clock::nanoseconds_since(start);
@@ -243,4 +246,25 @@ fn nanoseconds(time: Duration) -> u64 {
 
 fn system(error: Errno) -> Fault {
     Fault::Io(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_counts_when_it_came_and_is_late_since_it_was_due() {
+        let window = 1000..2000;
+        // Due and come in the window; due in it and come after it; due before it and come in it.
+        let messages = [(1100, 1200), (1900, 2500), (900, 1500)];
+        for (is_at_rate, longest) in [(true, 600), (false, 600)] {
+            let mut heard = Heard::new().unwrap();
+            messages.iter().for_each(|(due, now)| heard.note(*due, *now, &window, is_at_rate));
+            assert_eq!((heard.messages, heard.latency.len(), heard.latency.max()), (2, 2, longest));
+            assert_eq!(heard.latency.value_at_quantile(0.0), 100);
+        }
+        let mut late = Heard::new().unwrap();
+        late.note(1999, 9000, &window, true);
+        assert_eq!((late.messages, late.latency.len()), (0, 1), "a server that is behind has not computed for it yet");
+    }
 }
