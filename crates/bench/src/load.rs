@@ -5,7 +5,7 @@ mod idle;
 mod log_in;
 mod relay;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, Subcommand};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -17,6 +17,7 @@ use crate::{
     figures::Figures,
     payload::MIN_SIZE,
     process::Process,
+    schedule::Schedule,
     system::System,
     wire::{Line, Protocol},
 };
@@ -74,6 +75,10 @@ pub(crate) enum Load {
         /// Messages a second, over all pairs.
         #[arg(long, default_value_t = 20_000)]
         rate: u64,
+        /// Milliseconds between the moments at which messages are due, several together. With 0 they are spread evenly, so
+        /// that the server is woken for each.
+        #[arg(long, default_value_t = 0)]
+        tick: u64,
         #[command(flatten)]
         talk: Talk,
     },
@@ -138,7 +143,10 @@ impl Load {
     pub(crate) fn run<P: Protocol>(&self, protocol: &P, target: &Target) -> Result<Figures, Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         match self {
-            Self::Relay { rate, talk } => relay::at_rate(protocol, target, &runtime, *rate, talk),
+            Self::Relay { rate, tick, talk } => {
+                let schedule = Schedule::new(*rate, Duration::from_millis(*tick));
+                relay::at_rate(protocol, target, &runtime, schedule, talk)
+            }
             Self::Saturated { in_flight, threads, talk } => {
                 relay::saturated(protocol, target, &runtime, *in_flight, *threads, talk)
             }
@@ -177,7 +185,7 @@ async fn enter<P: Protocol>(
 }
 
 /// Waits for a while without keeping `runtime` from its work.
-fn settle(runtime: &Runtime, length: std::time::Duration) {
+fn settle(runtime: &Runtime, length: Duration) {
     runtime.block_on(async {
         let _ = tokio::time::timeout(length, std::future::pending::<()>()).await;
     });

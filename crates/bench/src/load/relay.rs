@@ -30,10 +30,10 @@ pub(super) fn at_rate<P: Protocol>(
     protocol: &P,
     target: &Target,
     runtime: &Runtime,
-    rate: u64,
+    schedule: Schedule,
     talk: &Talk,
 ) -> Result<Figures, Fault> {
-    measure(protocol, target, runtime, Drive::Rate(Schedule::new(rate)), 1, talk)
+    measure(protocol, target, runtime, Drive::Rate(schedule), 1, talk)
 }
 
 /// As many messages as the server passes on, by several threads.

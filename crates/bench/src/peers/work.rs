@@ -7,7 +7,7 @@ use crate::system::System;
 /// A kind of work, as the command line names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Work {
-    /// 20,000 messages a second over 50 pairs.
+    /// 20,000 messages a second over 50 pairs: evenly spread, and together each millisecond.
     Relay,
     /// As many messages as the server passes on, 32 under way in each of 50 pairs.
     Saturated,
@@ -67,7 +67,11 @@ impl Work {
             Task { name, load, users, is_pinned }
         };
         match self {
-            Self::Relay => vec![task("relay", "relay", 100, false)],
+            // Once as many people are, which shows what waking costs, and once with 20 messages at a time, which shows what
+            // the messages do.
+            Self::Relay => {
+                vec![task("relay", "relay", 100, false), task("relay-in-bursts", "relay --tick 1", 100, false)]
+            }
             Self::Saturated => vec![task("saturated", "saturated", 100, false)],
             Self::LogIn => vec![task("log-in", "log-in", 2000, true)],
             Self::Idle => vec![task("idle", "idle", 10_000, false)],

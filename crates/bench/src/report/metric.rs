@@ -57,6 +57,22 @@ pub(super) const METRICS: &[Metric] = &[
         |it| of_relayed(it).map(|it| it.latency.p999_us),
         0,
     ),
+    relayed(
+        "relay-in-bursts",
+        "burst-cpu",
+        "Relay at a fixed rate, in bursts: CPU",
+        "s per 100,000",
+        |it| of_relayed(it).map(|it| it.cpu_per_100k),
+        3,
+    ),
+    relayed(
+        "relay-in-bursts",
+        "burst-p99",
+        "Relay at a fixed rate, in bursts: latency",
+        "p99, µs",
+        |it| of_relayed(it).map(|it| it.latency.p99_us),
+        0,
+    ),
     Metric {
         pipes: &[],
         ..relayed(
