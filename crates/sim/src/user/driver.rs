@@ -131,8 +131,7 @@ impl User {
             around.violated("no one stuck past a timer: a client's deadline has passed and stays");
         }
         if let Some(command) = command {
-            let is_refused = out.iter().any(|output| matches!(output, Output::Event(Event::Error { .. })));
-            if let Err(broken) = watch::commanded(model, self.index, &command, is_refused, around.now) {
+            if let Err(broken) = watch::commanded(model, self.index, &command, &out, around.now) {
                 around.violated(broken);
             }
         }

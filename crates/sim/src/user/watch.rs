@@ -3,19 +3,20 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use client::Command;
+use client::{Command, Event, Output};
 use protocol::Code;
 
 use crate::model::{Broken, Id, Model};
 
-/// A command was taken in by the client.
+/// A command was taken in by the client, and `out` came of it.
 pub(super) fn commanded(
     model: &mut Model,
     user: usize,
     command: &Command,
-    is_refused: bool,
+    out: &[Output],
     now: Instant,
 ) -> Result<(), Broken> {
+    let is_refused = out.iter().any(|output| matches!(output, Output::Event(Event::Error { .. })));
     match command {
         Command::Say(text) if !is_refused => model.says(user, text),
         Command::Say(_) if model.chat_of(user).is_some() && !model.stories[user].is_leaving => {
@@ -26,13 +27,17 @@ pub(super) fn commanded(
             model.leaves(user, now);
             Ok(())
         }
-        // Whoever is leaving is heard when they are back.
-        Command::No if !is_refused && !model.stories[user].is_leaving => {
+        // Whoever leaves to come back is heard when they are back; whoever leaves for good is heard at once.
+        Command::No if out.iter().any(is_refusal) => {
             model.refuses(user);
             Ok(())
         }
         _ => Ok(()),
     }
+}
+
+fn is_refusal(output: &Output) -> bool {
+    matches!(output, Output::Send(frame) if frame.first() == Some(&(Code::Refuse as u8)))
 }
 
 /// A client sends a frame.
