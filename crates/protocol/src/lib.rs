@@ -17,7 +17,7 @@ mod timers;
 mod vector;
 
 pub use code::Code;
-pub use codec::frame_codec;
+pub use codec::{frame_codec, split_frame};
 pub use content::{Content, Text, TextError};
 pub use error::DecodeError;
 pub use frame::{

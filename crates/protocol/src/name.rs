@@ -1,5 +1,6 @@
 use std::{fmt, io::Write, str::FromStr};
 
+use arrayvec::ArrayString;
 use tls_codec::{DeserializeBytes, Error, Serialize, Size};
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
 ///
 /// Made by [`str::parse`], which lowers case first; on the wire (`opaque user<1..32>`) upper case is malformed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserName(Box<str>);
+pub struct UserName(ArrayString<MAX_NAME>);
 
 /// Why a text is not a user name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,12 +42,12 @@ impl FromStr for UserName {
         if text.is_empty() {
             return Err(NameError::Blank);
         }
-        let name = text.to_ascii_lowercase();
+        let name = in_lower_case(text)?;
         let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
         if !starts_well || !are_name_characters(&name) {
             return Err(NameError::Bad);
         }
-        Ok(Self(name.into()))
+        Ok(Self(name))
     }
 }
 
@@ -84,7 +85,7 @@ impl DeserializeBytes for UserName {
 
 /// The beginning of a user name, or all of one, or nothing: 0 to 32 of a name's characters.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct NamePrefix(Box<str>);
+pub struct NamePrefix(ArrayString<MAX_NAME>);
 
 impl NamePrefix {
     /// The characters, in lower case.
@@ -97,17 +98,17 @@ impl FromStr for NamePrefix {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let prefix = text.to_ascii_lowercase();
+        let prefix = in_lower_case(text)?;
         if !are_name_characters(&prefix) {
             return Err(NameError::Bad);
         }
-        Ok(Self(prefix.into()))
+        Ok(Self(prefix))
     }
 }
 
 impl From<&UserName> for NamePrefix {
     fn from(name: &UserName) -> Self {
-        Self(name.0.clone())
+        Self(name.0)
     }
 }
 
@@ -136,8 +137,15 @@ impl DeserializeBytes for NamePrefix {
         if !are_name_characters(text) || text.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(Error::InvalidInput);
         }
-        Ok((Self(text.into()), rest))
+        Ok((Self(ArrayString::from(text).map_err(|_| Error::InvalidInput)?), rest))
     }
+}
+
+/// The text itself, not on the heap: the relay names two users with each message that it passes on.
+fn in_lower_case(text: &str) -> Result<ArrayString<MAX_NAME>, NameError> {
+    let mut name = ArrayString::from(text).map_err(|_| NameError::Bad)?;
+    name.make_ascii_lowercase();
+    Ok(name)
 }
 
 fn are_name_characters(text: &str) -> bool {

@@ -1,26 +1,29 @@
 //! What carries a session: one task for each connection, from the accepted socket to its end.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
 
-use bytes::{BufMut as _, Bytes, BytesMut};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::FutureExt as _;
 use protocol::{Machine as _, PublicKey, ServerError, UserName, limits::MAX_FRAME};
 use tokio::{
-    io::{AsyncWriteExt as _, ReadHalf, WriteHalf},
     net::TcpStream,
     time::{Instant as Deadline, sleep_until, timeout},
 };
-use tokio_rustls::server::TlsStream;
-use tokio_util::codec::{FramedRead, LengthDelimitedCodec, LengthDelimitedCodecError};
 
 use crate::{
     counters::Refusal,
-    gate::{Doorway, Visit},
+    gate::Visit,
     listener::Relay,
     mailbox::{Inbox, Mailbox, Order, mailbox},
     rate::Spent,
-    session::{Input, Output, Session},
+    session::{Input, Output, Session, State},
     signal::{SessionId, Signal, SignalKind, Undelivered},
+    transport::Transport,
 };
 
 /// Bytes that may wait to be written before a session takes in no more letters.
@@ -35,12 +38,12 @@ const MAX_LETTERS: usize = 64;
 
 /// Serves one connection until it ends. Whatever the other side does, only this connection ends.
 pub(crate) async fn serve(socket: TcpStream, visit: Arc<Visit>, relay: Arc<Relay>) {
-    let handshake = relay.acceptor.accept(Doorway::new(socket, visit.clone()));
-    let mut stream = tokio::select! {
+    let handshake = Transport::accept(socket, relay.tls.clone(), &visit);
+    let transport = tokio::select! {
         biased;
         () = visit.end().cancelled() => return,
-        stream = timeout(relay.config.handshake_timeout, handshake) => match stream {
-            Ok(Ok(stream)) => stream,
+        transport = timeout(relay.config.handshake_timeout, handshake) => match transport {
+            Ok(Ok(transport)) => transport,
             Ok(Err(error)) => {
                 relay.counters.count(Refusal::Handshake);
                 return tracing::debug!(%error, "handshake failed");
@@ -51,10 +54,9 @@ pub(crate) async fn serve(socket: TcpStream, visit: Arc<Visit>, relay: Arc<Relay
             }
         },
     };
-    stream.get_mut().0.is_through();
-    match identity::client_key(stream.get_ref().1) {
+    match transport.client_key() {
         // On the heap: what waits for a handshake should take little.
-        Ok(key) => Box::pin(Connection::new(stream, key, visit, relay).run()).await,
+        Ok(key) => Box::pin(Connection::new(transport, key, visit, relay).run()).await,
         Err(error) => {
             relay.counters.count(Refusal::Handshake);
             tracing::debug!(%error, "handshake without a usable client key");
@@ -71,10 +73,16 @@ struct Connection {
     registered: Option<UserName>,
     mailbox: Mailbox,
     inbox: Inbox,
-    frames: FramedRead<ReadHalf<TlsStream<Doorway>>, LengthDelimitedCodec>,
-    writer: WriteHalf<TlsStream<Doorway>>,
-    unsent: BytesMut,
-    unflushed: bool,
+    /// Of the user whom the last message went to.
+    peer: Option<(UserName, Mailbox)>,
+    transport: Transport,
+    /// Bytes of the longest frame that is taken.
+    max_frame: usize,
+    /// When this turn began, or the last answer came that it waited for.
+    now: Instant,
+    /// What the session wants done, from one turn.
+    outputs: Vec<Output>,
+    pending: VecDeque<Output>,
     /// What was last noted of what the user has used up.
     spent: Spent,
     /// The removals that had been carried out when the directory was last asked.
@@ -82,24 +90,35 @@ struct Connection {
     ending: bool,
 }
 
+/// What a turn is to deal with.
+#[derive(Debug)]
+struct Ready {
+    /// The server stops, or this connection is to make room.
+    is_to_end: bool,
+    /// Other sessions have said something, or this one is to end.
+    has_mail: bool,
+    has_frame: bool,
+    is_lost: bool,
+    alarm_rings: bool,
+}
+
 impl Connection {
-    fn new(stream: TlsStream<Doorway>, key: PublicKey, visit: Arc<Visit>, relay: Arc<Relay>) -> Self {
-        let (reader, writer) = tokio::io::split(stream);
+    fn new(transport: Transport, key: PublicKey, visit: Arc<Visit>, relay: Arc<Relay>) -> Self {
         let (mailbox, inbox) = mailbox(relay.config.mailbox_frames, relay.config.mailbox_bytes);
-        let id = relay.next_session();
-        let mut codec = protocol::frame_codec();
-        codec.set_max_frame_length(MAX_FIRST_FRAME);
+        let (id, now) = (relay.next_session(), now());
         Self {
             id,
-            session: Session::new(id, key, relay.config.name.clone(), relay.config.patience(), now()),
+            session: Session::new(id, key, relay.config.name.clone(), relay.config.patience(), now),
             key,
             registered: None,
             mailbox,
             inbox,
-            frames: FramedRead::new(reader, codec),
-            writer,
-            unsent: BytesMut::new(),
-            unflushed: false,
+            peer: None,
+            transport,
+            max_frame: MAX_FIRST_FRAME,
+            now,
+            outputs: Vec::new(),
+            pending: VecDeque::new(),
             spent: Spent::default(),
             sweep: 0,
             ending: false,
@@ -108,10 +127,12 @@ impl Connection {
         }
     }
 
+    /// Turn by turn: all that is ready is dealt with, each kind for so long and no longer, and what comes of it is sent in
+    /// one go.
     async fn run(mut self) {
-        let alarm = sleep_until(Deadline::now());
-        tokio::pin!(alarm);
-        let (visit, end) = (self.visit.clone(), self.inbox.end());
+        let visit = self.visit.clone();
+        let (alarm, end) = (sleep_until(Deadline::now()), visit.end().cancelled());
+        tokio::pin!(alarm, end);
         while !self.ending {
             // The alarm is moved forward only when it must ring earlier: each frame puts the idle limit off, and an
             // alarm that rings too early costs less than one that is set anew for each frame.
@@ -121,46 +142,82 @@ impl Connection {
             {
                 alarm.as_mut().reset(deadline);
             }
-            let unsent = self.unsent.len();
-            // Nothing goes first: whoever floods one of these must not keep the others from being heard.
-            tokio::select! {
-                // The server stops, or this session is to end. That waits behind nothing that is slow.
-                () = visit.end().cancelled() => {
-                    if !self.relay.stop.is_cancelled() {
-                        return tracing::debug!("made room before the log-in");
-                    }
-                    self.end(Input::End(ServerError::ShuttingDown)).await;
-                }
-                () = end.cancelled() => match self.inbox.order() {
-                    Some(Order::End(reason)) => self.end(Input::End(reason)).await,
-                    Some(Order::Replaced { held }) => self.end(Input::Replaced { held }).await,
-                    None => self.input(Input::Lost).await,
-                },
-                // What is ready goes out.
-                written = write(&mut self.writer, &mut self.unsent, &mut self.unflushed),
-                    if !self.unsent.is_empty() || self.unflushed =>
-                {
-                    if written.is_err() {
-                        self.input(Input::Lost).await;
-                    }
-                }
-                // Other sessions.
-                letter = self.inbox.receive(), if unsent < MAX_UNSENT => self.letters(letter).await,
-                // The client, until this session is to end: one that another has replaced takes in no more.
-                frame = self.frames.next(), if unsent < MAX_UNSENT_WITH_ANSWERS && !end.is_cancelled() => match frame {
-                    // Copied: a frame as it was read keeps the whole buffer that it was read into, and a mailbox is bounded
-                    // by the lengths of the frames that wait in it.
-                    Some(Ok(frame)) => self.input(Input::Frame(Bytes::copy_from_slice(&frame))).await,
-                    Some(Err(error)) if error.get_ref().is_some_and(|error| error.is::<LengthDelimitedCodecError>()) => {
-                        self.input(Input::End(ServerError::Protocol)).await;
-                    }
-                    Some(Err(_)) | None => self.input(Input::Lost).await,
-                },
-                // Time.
-                () = &mut alarm, if deadline.is_some() => self.input(Input::Tick).await,
-            }
+            let ready = poll_fn(|cx| {
+                let is_to_end = end.as_mut().poll(cx).is_ready();
+                let alarm_rings = deadline.is_some() && alarm.as_mut().poll(cx).is_ready();
+                self.poll_ready(cx, is_to_end, alarm_rings)
+            });
+            let ready = ready.await;
+            self.now = now();
+            self.turn(ready).await;
+            // Who does nothing but this lets others have their turn.
+            tokio::task::consume_budget().await;
         }
         self.close().await;
+    }
+
+    /// Sends what is to be sent, and sees what there is to be done then.
+    fn poll_ready(&mut self, cx: &mut Context<'_>, is_to_end: bool, alarm_rings: bool) -> Poll<Ready> {
+        let mut is_lost = matches!(self.transport.poll_send(cx), Poll::Ready(Err(_)));
+        let unsent = self.transport.unsent();
+        let has_mail = self.inbox.poll_ready(cx, unsent < MAX_UNSENT).is_ready();
+        let mut has_frame = false;
+        // One that another has replaced takes in no more.
+        if unsent < MAX_UNSENT_WITH_ANSWERS && !self.inbox.is_to_end() {
+            has_frame = self.transport.has_frame(self.max_frame);
+            if !has_frame && !is_lost {
+                // One read has whole frames at most times. What it has not is read for when it comes.
+                while !self.transport.is_over()
+                    && let Poll::Ready(received) = self.transport.poll_receive(cx, &self.visit)
+                {
+                    is_lost |= received.is_err();
+                    has_frame = self.transport.has_frame(self.max_frame);
+                    if has_frame || is_lost {
+                        break;
+                    }
+                }
+                is_lost |= self.transport.is_over() && !has_frame;
+            }
+        }
+        let ready = Ready { is_to_end, has_mail, has_frame, is_lost, alarm_rings };
+        if is_to_end || has_mail || has_frame || is_lost || alarm_rings { Poll::Ready(ready) } else { Poll::Pending }
+    }
+
+    /// Nothing goes first but the order to end: whoever floods one of these must not keep the others from being heard.
+    async fn turn(&mut self, ready: Ready) {
+        if ready.is_to_end {
+            // That waits behind nothing that is slow.
+            if !self.relay.stop.is_cancelled() {
+                self.ending = true;
+                return tracing::debug!("made room before the log-in");
+            }
+            return self.end(Input::End(ServerError::ShuttingDown)).await;
+        }
+        if self.inbox.is_to_end() {
+            return match self.inbox.order() {
+                Some(Order::End(reason)) => self.end(Input::End(reason)).await,
+                Some(Order::Replaced { held }) => self.end(Input::Replaced { held }).await,
+                None => self.input(Input::Lost).await,
+            };
+        }
+        if ready.has_mail {
+            let letter = self.inbox.try_receive();
+            self.letters(letter).await;
+        }
+        if ready.has_frame {
+            self.frames().await;
+        }
+        if ready.is_lost && !self.ending {
+            self.input(Input::Lost).await;
+        }
+        if ready.alarm_rings && !self.ending {
+            self.input(Input::Tick).await;
+        }
+        // What waits for its next turn holds no memory for what there was in this one.
+        (self.outputs, self.pending) = Default::default();
+        if !matches!(self.session.state(), Some(State::Chatting { .. })) {
+            self.peer = None;
+        }
     }
 
     /// Ends the session. What others have said comes first: it may be a goodbye.
@@ -179,34 +236,33 @@ impl Connection {
             };
             self.input(Input::Signal(signal)).await;
             // What a session that has ended, by a timer, does not take in is answered when the connection closes.
-            let takes_more = left > 0 && !self.ending && self.unsent.len() < MAX_UNSENT;
+            let takes_more = left > 0 && !self.ending && self.transport.unsent() < MAX_UNSENT;
             next = if takes_more { self.inbox.try_receive() } else { None };
         }
     }
 
-    async fn input(&mut self, input: Input) {
-        let mut out = Vec::new();
-        self.session.handle(input, now(), &mut out);
-        // What an output brings back is handled before the outputs that came later, so the order stays a session's.
-        let mut pending: std::collections::VecDeque<Output> = out.into();
-        while !self.ending
-            && let Some(output) = pending.pop_front()
-        {
-            let answers = self.carry_out(output).await;
-            let mut out = Vec::new();
-            if matches!(answers.as_slice(), [Input::Undelivered { why: Undelivered::Absent, .. }]) {
-                // Whoever is gone may have said goodbye before, and that comes first: it lies in the mailbox by now.
-                while !out.contains(&Output::Disconnect)
-                    && let Some(letter) = self.inbox.try_receive()
-                {
-                    self.session.handle(Input::Signal(letter), now(), &mut out);
-                }
+    /// Takes in the frames that have come, until it is the turn of others.
+    async fn frames(&mut self) {
+        while !self.ending && self.transport.unsent() < MAX_UNSENT_WITH_ANSWERS && !self.inbox.is_to_end() {
+            match self.transport.take_frame(self.max_frame) {
+                Ok(Some(frame)) => self.input(Input::Frame(frame)).await,
+                Ok(None) => return,
+                Err(_) => return self.input(Input::End(ServerError::Protocol)).await,
             }
-            for answer in answers {
-                self.session.handle(answer, now(), &mut out);
-            }
-            pending.extend(out);
         }
+    }
+
+    async fn input(&mut self, input: Input) {
+        self.session.handle(input, self.now, &mut self.outputs);
+        self.pending.extend(self.outputs.drain(..));
+        while !self.ending
+            && let Some(output) = self.pending.pop_front()
+        {
+            self.carry_out(output).await;
+            // What an output brought back is handled before the outputs that came later, so the order stays a session's.
+            self.pending.extend(self.outputs.drain(..));
+        }
+        self.pending.clear();
         self.note_spent();
     }
 
@@ -216,16 +272,20 @@ impl Connection {
         if let Some(user) = &self.registered
             && spent != std::mem::replace(&mut self.spent, spent)
         {
-            self.relay.ledger.note(user, spent, now());
+            self.relay.ledger.note(user, spent, self.now);
         }
     }
 
-    async fn carry_out(&mut self, output: Output) -> Vec<Input> {
+    /// What comes back at once.
+    fn answer(&mut self, answer: Input) {
+        self.session.handle(answer, self.now, &mut self.outputs);
+    }
+
+    async fn carry_out(&mut self, output: Output) {
         match output {
             Output::Send(frame) => {
                 self.relay.counters.count_frame(&frame, self.registered.is_some());
-                self.enqueue(&frame);
-                Vec::new()
+                self.transport.enqueue(&frame);
             }
             Output::Signal { to, signal } => {
                 let (chat, is_repeated) = (signal.chat, signal.kind.is_repeated());
@@ -233,45 +293,71 @@ impl Connection {
                     // At the finest level of logging alone: what the relay gets to see of a message.
                     tracing::trace!(target: "relay", frame = %Hex(frame), "message");
                 }
-                let result = self.relay.router.send(&to, signal);
-                result.err().map(|why| Input::Undelivered { to, chat, is_repeated, why }).into_iter().collect()
+                if let Err(why) = self.pass_on(&to, signal) {
+                    if why == Undelivered::Absent {
+                        // Whoever is gone may have said goodbye before, and that comes first: it lies in the mailbox by now.
+                        while !self.outputs.contains(&Output::Disconnect)
+                            && let Some(letter) = self.inbox.try_receive()
+                        {
+                            self.answer(Input::Signal(letter));
+                        }
+                    }
+                    self.answer(Input::Undelivered { to, chat, is_repeated, why });
+                }
             }
             Output::LookUp(user) => {
                 self.visit.gets_further();
                 self.sweep = self.relay.sweeps();
                 let deadline = self.session.deadline().map_or_else(Deadline::now, Deadline::from_std);
-                tokio::select! {
+                let answer = tokio::select! {
                     biased;
-                    () = self.visit.end().cancelled() => Vec::new(),
-                    answer = self.look_up(&user) => vec![Input::Registered(answer)],
-                    () = sleep_until(deadline) => vec![Input::Tick],
-                }
+                    () = self.visit.end().cancelled() => return,
+                    answer = self.look_up(&user) => Input::Registered(answer),
+                    () = sleep_until(deadline) => Input::Tick,
+                };
+                self.now = now();
+                self.answer(answer);
             }
             Output::Register { user, held } => {
                 if !self.visit.logs_in() {
                     // It has just had to make room.
                     self.ending = true;
-                    return Vec::new();
+                    return;
                 }
-                self.frames.decoder_mut().set_max_frame_length(MAX_FRAME);
+                self.max_frame = MAX_FRAME;
                 self.relay.router.register(user.clone(), self.id, self.key, self.mailbox.clone(), held);
                 let moved_on = self.sweep != self.relay.sweeps();
                 self.registered = Some(user.clone());
-                // A removal that was carried out between the look-up and now did not find this session.
-                let mut answers = vec![Input::Spent(self.relay.ledger.of(&user))];
+                self.answer(Input::Spent(self.relay.ledger.of(&user)));
                 if moved_on {
-                    answers.push(Input::Registered(self.look_up(&user).await));
+                    // A removal that was carried out between the look-up and now did not find this session.
+                    let answer = self.look_up(&user).await;
+                    self.now = now();
+                    self.answer(Input::Registered(answer));
                 }
-                answers
             }
             Output::List(page) => {
-                let user = self.session.user();
-                user.map(|user| Input::Listed(self.relay.router.list(user, &page))).into_iter().collect()
+                if let Some(user) = self.session.user() {
+                    let list = self.relay.router.list(user, &page);
+                    self.answer(Input::Listed(list));
+                }
             }
-            Output::Disconnect => {
-                self.ending = true;
-                Vec::new()
-            }
+            Output::Disconnect => self.ending = true,
+        }
+    }
+
+    /// Gives the session of `to` the signal. A message goes to the mailbox where the last one went, unless that is no
+    /// longer the one of the user's session.
+    fn pass_on(&mut self, to: &UserName, signal: Signal) -> Result<(), Undelivered> {
+        if !matches!(signal.kind, SignalKind::Message(_)) {
+            return self.relay.router.send(to, signal);
+        }
+        if !self.peer.as_ref().is_some_and(|(peer, mailbox)| peer == to && mailbox.is_current()) {
+            self.peer = self.relay.router.mailbox(to).map(|mailbox| (to.clone(), mailbox));
+        }
+        match &self.peer {
+            Some((_, mailbox)) => mailbox.send(signal),
+            None => Err(Undelivered::Absent),
         }
     }
 
@@ -285,24 +371,10 @@ impl Connection {
             .ok()
     }
 
-    fn enqueue(&mut self, frame: &Bytes) {
-        let Ok(length) = u16::try_from(frame.len()) else {
-            return;
-        };
-        self.unsent.put_u16(length);
-        self.unsent.put_slice(frame);
-    }
-
     async fn close(mut self) {
         self.go_offline();
-        let farewell = async {
-            while !self.unsent.is_empty() || self.unflushed {
-                write(&mut self.writer, &mut self.unsent, &mut self.unflushed).await?;
-            }
-            self.writer.shutdown().await
-        };
         // A client that does not read what it is told is not waited for.
-        let farewell = timeout(self.relay.config.shutdown_timeout, farewell);
+        let farewell = timeout(self.relay.config.shutdown_timeout, self.transport.close());
         tokio::pin!(farewell);
         if farewell.as_mut().now_or_never().is_some() {
             return;
@@ -345,23 +417,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.go_offline();
     }
-}
-
-/// Writes some of what is unsent, or flushes it. May be dropped and called again: what is written is gone from `unsent`.
-async fn write(
-    writer: &mut WriteHalf<TlsStream<Doorway>>,
-    unsent: &mut BytesMut,
-    unflushed: &mut bool,
-) -> std::io::Result<()> {
-    while !unsent.is_empty() {
-        *unflushed = true;
-        if writer.write_buf(unsent).await? == 0 {
-            return Err(std::io::ErrorKind::WriteZero.into());
-        }
-    }
-    writer.flush().await?;
-    *unflushed = false;
-    Ok(())
 }
 
 struct Hex<'a>(&'a [u8]);

@@ -2,27 +2,21 @@
 //! is.
 
 use std::{
-    io,
+    future::poll_fn,
     net::IpAddr,
-    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, ready},
     time::Instant,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::{Admission, Admitted, Dropped, Limits, Refused, Source, Ticket},
     counters::{Counters, Refusal},
-    turns::{Turn, Turns, Wait},
+    turns::{Turn, Turns},
 };
 
 /// Bytes that a client may send until it is logged in. A handshake and a log-in have less than 3,000.
@@ -120,6 +114,24 @@ impl Visit {
         self.gate.admission().gets_further(self.ticket);
     }
 
+    /// Waits for a turn at computing a step of the handshake, of which there was one before or not.
+    pub(crate) async fn turn(&self, has_begun: bool) -> Turn {
+        let mut wait = self.gate.handshakes.wait(self.source, has_begun);
+        poll_fn(|cx| wait.poll(cx)).await
+    }
+
+    /// So many bytes have come. False if they are more than a client may send before its log-in.
+    pub(crate) fn lets_in(&self, count: usize) -> bool {
+        let allowance = self.allowance.load(Ordering::Relaxed);
+        if allowance != usize::MAX {
+            let Some(left) = allowance.checked_sub(count) else {
+                return false;
+            };
+            self.allowance.store(left, Ordering::Relaxed);
+        }
+        true
+    }
+
     /// The user is about to be logged in. False if the connection has just had to make room.
     pub(crate) fn logs_in(&self) -> bool {
         self.allowance.store(usize::MAX, Ordering::Relaxed);
@@ -136,111 +148,6 @@ impl Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         self.gate.admission().leaves(self.ticket, now());
-    }
-}
-
-/// A socket through which a handshake takes its turn, and a stranger sends no more than it needs to.
-///
-/// All that a handshake computes, it computes on what it has just read. So whoever has read keeps its turn until it
-/// reads again, or writes.
-pub(crate) struct Doorway {
-    socket: TcpStream,
-    visit: Arc<Visit>,
-    handshake: Option<Handshake>,
-}
-
-#[derive(Default)]
-struct Handshake {
-    wait: Option<Wait>,
-    turn: Option<Turn>,
-    is_answered: bool,
-}
-
-impl Doorway {
-    pub(crate) fn new(socket: TcpStream, visit: Arc<Visit>) -> Self {
-        Self { socket, visit, handshake: Some(Handshake::default()) }
-    }
-
-    /// The handshake is over.
-    pub(crate) fn is_through(&mut self) {
-        self.handshake = None;
-        self.visit.gets_further();
-    }
-
-    /// What was read has been dealt with.
-    fn ends_turn(&mut self) {
-        if let Some(handshake) = &mut self.handshake {
-            handshake.turn = None;
-        }
-    }
-}
-
-impl AsyncRead for Doorway {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if let Some(handshake) = &mut this.handshake {
-            handshake.turn = None;
-            // Who has sent nothing does not wait for a turn.
-            ready!(this.socket.poll_read_ready(cx))?;
-            let Visit { gate, source, .. } = &*this.visit;
-            let wait = handshake.wait.get_or_insert_with(|| gate.handshakes.wait(*source, handshake.is_answered));
-            handshake.turn = Some(ready!(wait.poll(cx)));
-            handshake.wait = None;
-        }
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut this.socket).poll_read(cx, buffer);
-        if read.is_pending() {
-            this.ends_turn();
-        }
-        let allowance = this.visit.allowance.load(Ordering::Relaxed);
-        if allowance != usize::MAX {
-            let count = buffer.filled().len().saturating_sub(before);
-            let Some(left) = allowance.checked_sub(count) else {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "too much before the log-in")));
-            };
-            this.visit.allowance.store(left, Ordering::Relaxed);
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Doorway {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.writes();
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.writes();
-        Pin::new(&mut self.socket).poll_write_vectored(cx, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-}
-
-impl Doorway {
-    fn writes(&mut self) {
-        self.ends_turn();
-        // The first thing that a server writes answers a hello: the client has sent a whole one.
-        if let Some(handshake) = &mut self.handshake
-            && !std::mem::replace(&mut handshake.is_answered, true)
-        {
-            self.visit.gets_further();
-        }
     }
 }
 

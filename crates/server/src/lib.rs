@@ -15,6 +15,8 @@ pub mod router;
 pub mod session;
 pub mod setup;
 pub mod signal;
+mod tls;
+mod transport;
 mod turns;
 
 pub use fault::log_panics_by_place;

@@ -18,7 +18,6 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -56,7 +55,7 @@ pub struct Server {
 /// What all connections of a server share.
 pub(crate) struct Relay {
     pub(crate) config: Config,
-    pub(crate) acceptor: TlsAcceptor,
+    pub(crate) tls: Arc<rustls::ServerConfig>,
     pub(crate) directory: Directory,
     pub(crate) router: Router,
     pub(crate) ledger: Ledger,
@@ -82,7 +81,7 @@ impl Server {
         let counters = Arc::new(Counters::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let relay = Relay {
-            acceptor: TlsAcceptor::from(tls),
+            tls,
             directory,
             router,
             ledger: Ledger::default(),

@@ -1,13 +1,15 @@
 //! Where what other sessions say waits for a session: bounded, and never waited for by who puts it in.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
 };
 
 use protocol::{ChatId, ServerError};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::signal::{Signal, SignalKind, Undelivered};
 
@@ -27,29 +29,37 @@ const RESERVED_FOR_CONTROL: usize = 64;
 /// because its client reads nothing, ends all the same.
 #[derive(Clone, Debug)]
 pub struct Mailbox {
-    letters: mpsc::Sender<Signal>,
     shared: Arc<Shared>,
-    max_bytes: usize,
 }
 
 /// The receiving side.
 #[derive(Debug)]
 pub struct Inbox {
-    letters: mpsc::Receiver<Signal>,
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
-    /// Of messages in the queue.
-    bytes: AtomicUsize,
-    /// In the queue.
-    requests: AtomicUsize,
-    /// In the queue.
-    call_offs: AtomicUsize,
-    end: CancellationToken,
+    max_letters: usize,
+    max_bytes: usize,
+    /// There is an order to end, or a letter found no room. Changed under the lock alone.
+    is_to_end: AtomicBool,
+    /// The session is gone. Likewise.
+    is_closed: AtomicBool,
+    /// Held for one letter, never across an await.
+    queue: Mutex<Queue>,
+}
+
+/// It takes no memory for letters until there are some.
+#[derive(Debug, Default)]
+struct Queue {
+    letters: VecDeque<Signal>,
+    /// What they count.
+    counted: Counted,
     /// How to end; never set where a letter found no room.
-    order: OnceLock<Order>,
+    order: Option<Order>,
+    /// Of the session that waits.
+    waker: Option<Waker>,
 }
 
 /// The order to end a session.
@@ -66,9 +76,10 @@ pub enum Order {
 
 /// A mailbox for at most `max_letters` letters, whose messages have at most `max_bytes` bytes together.
 pub fn mailbox(max_letters: usize, max_bytes: usize) -> (Mailbox, Inbox) {
-    let (sender, receiver) = mpsc::channel(max_letters.max(2 * RESERVED_FOR_CONTROL));
-    let shared = Arc::new(Shared::default());
-    (Mailbox { letters: sender, shared: shared.clone(), max_bytes }, Inbox { letters: receiver, shared })
+    let max_letters = max_letters.max(2 * RESERVED_FOR_CONTROL);
+    let [is_to_end, is_closed] = [const { AtomicBool::new(false) }; 2];
+    let shared = Arc::new(Shared { max_letters, max_bytes, is_to_end, is_closed, queue: Mutex::default() });
+    (Mailbox { shared: shared.clone() }, Inbox { shared })
 }
 
 impl Mailbox {
@@ -77,75 +88,119 @@ impl Mailbox {
     /// # Errors
     /// [`Undelivered`]: the session is gone, or has no room for such a signal.
     pub fn send(&self, signal: Signal) -> Result<(), Undelivered> {
-        let Some(counted) = self.shared.count(&signal, self.max_bytes) else {
+        let mut queue = self.shared.queue();
+        if self.shared.is_closed.load(Ordering::Relaxed) {
+            return Err(Undelivered::Absent);
+        }
+        let Some(counted) = queue.counted.with(Counted::of(&signal), self.shared.max_bytes) else {
             return Err(Undelivered::Full);
         };
-        if !signal.kind.may_take_the_last_places() && self.letters.capacity() <= RESERVED_FOR_CONTROL {
-            counted.take_back(&self.shared);
+        let places = self.shared.max_letters.saturating_sub(queue.letters.len());
+        if !signal.kind.may_take_the_last_places() && places <= RESERVED_FOR_CONTROL {
             return Err(Undelivered::Full);
         }
-        self.letters.try_send(signal).map_err(|error| {
-            counted.take_back(&self.shared);
-            match error {
-                mpsc::error::TrySendError::Closed(_) => Undelivered::Absent,
-                mpsc::error::TrySendError::Full(_) => {
-                    self.shared.end.cancel();
-                    Undelivered::Full
-                }
-            }
-        })
+        let finds_room = places > 0;
+        if finds_room {
+            queue.counted = counted;
+            queue.letters.push_back(signal);
+        } else {
+            self.shared.is_to_end.store(true, Ordering::Release);
+        }
+        queue.wake();
+        if finds_room { Ok(()) } else { Err(Undelivered::Full) }
     }
 
     /// Tells the session to end. The first order holds.
     pub fn end(&self, order: Order) {
-        self.shared.order.get_or_init(|| order);
-        self.shared.end.cancel();
+        let mut queue = self.shared.queue();
+        queue.order.get_or_insert(order);
+        self.shared.is_to_end.store(true, Ordering::Release);
+        queue.wake();
+    }
+
+    /// Whether this is still the session's that its user has: no newer one has replaced it, and it has not been told to
+    /// end.
+    pub(crate) fn is_current(&self) -> bool {
+        let Shared { is_to_end, is_closed, .. } = &*self.shared;
+        !is_to_end.load(Ordering::Acquire) && !is_closed.load(Ordering::Acquire)
     }
 }
 
 impl Inbox {
-    /// Waits for the next letter. May be dropped and called again.
-    pub async fn receive(&mut self) -> Option<Signal> {
-        let signal = self.letters.recv().await?;
-        Counted::of(&signal).take_back(&self.shared);
-        Some(signal)
+    /// Waits until the session is to end, or, if `takes_letters`, until a letter is there. Until then the task of `cx`
+    /// is the one that is woken.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>, takes_letters: bool) -> Poll<()> {
+        let mut queue = self.shared.queue();
+        if self.is_to_end() || (takes_letters && !queue.letters.is_empty()) {
+            return Poll::Ready(());
+        }
+        match &mut queue.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 
     /// The next letter, if one is there.
     pub fn try_receive(&mut self) -> Option<Signal> {
-        let signal = self.letters.try_recv().ok()?;
-        Counted::of(&signal).take_back(&self.shared);
+        let mut queue = self.shared.queue();
+        let signal = queue.letters.pop_front()?;
+        queue.counted = queue.counted.without(Counted::of(&signal));
+        if queue.letters.is_empty() {
+            // A flood's memory is given back, that of a chat in which one letter comes after the other is kept.
+            queue.letters.shrink_to(8);
+        }
         Some(signal)
     }
 
     /// Letters that wait.
     pub fn len(&self) -> usize {
-        self.letters.len()
+        self.shared.queue().letters.len()
     }
 
     /// Whether no letter waits.
     pub fn is_empty(&self) -> bool {
-        self.letters.is_empty()
+        self.len() == 0
     }
 
-    /// Cancelled by the order to end, and where a letter found no room.
-    pub fn end(&self) -> CancellationToken {
-        self.shared.end.clone()
-    }
-
-    /// Whether [`Self::end`] is cancelled.
+    /// Whether the session is to end: by an order, or because a letter found no room.
     pub fn is_to_end(&self) -> bool {
-        self.shared.end.is_cancelled()
+        self.shared.is_to_end.load(Ordering::Acquire)
     }
 
     /// How to end; `None` while there is no order to, and where a letter found no room.
     pub fn order(&self) -> Option<Order> {
-        self.shared.order.get().copied()
+        self.shared.queue().order
     }
 }
 
-/// What a letter counts towards the bounds.
-#[derive(Clone, Copy, Default)]
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        let mut queue = self.shared.queue();
+        self.shared.is_closed.store(true, Ordering::Release);
+        let left = (std::mem::take(&mut queue.letters), queue.waker.take());
+        drop(queue);
+        drop(left);
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing that runs under the lock can leave the queue half changed.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// What letters count towards the bounds.
+#[derive(Clone, Copy, Debug, Default)]
 struct Counted {
     bytes: usize,
     requests: usize,
@@ -164,30 +219,26 @@ impl Counted {
         }
     }
 
-    fn take_back(self, shared: &Shared) {
-        shared.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        shared.requests.fetch_sub(self.requests, Ordering::Relaxed);
-        shared.call_offs.fetch_sub(self.call_offs, Ordering::Relaxed);
-    }
-}
-
-impl Shared {
-    /// Counts a letter, unless a bound is reached. Counted before the letter is there, so that the receiver never takes
-    /// off what was not yet put on.
-    fn count(&self, signal: &Signal, max_bytes: usize) -> Option<Counted> {
-        let counted = Counted::of(signal);
-        let bytes = self.bytes.fetch_add(counted.bytes, Ordering::Relaxed).saturating_add(counted.bytes);
-        let requests = self.requests.fetch_add(counted.requests, Ordering::Relaxed).saturating_add(counted.requests);
-        let call_offs =
-            self.call_offs.fetch_add(counted.call_offs, Ordering::Relaxed).saturating_add(counted.call_offs);
+    /// With another letter, unless it goes beyond a bound.
+    fn with(self, counted: Self, max_bytes: usize) -> Option<Self> {
+        let bytes = self.bytes.saturating_add(counted.bytes);
+        let requests = self.requests.saturating_add(counted.requests);
+        let call_offs = self.call_offs.saturating_add(counted.call_offs);
         if (counted.bytes > 0 && bytes > max_bytes)
             || (counted.requests > 0 && requests > MAX_REQUESTS)
             || (counted.call_offs > 0 && call_offs > MAX_CALL_OFFS)
         {
-            counted.take_back(self);
             return None;
         }
-        Some(counted)
+        Some(Self { bytes, requests, call_offs })
+    }
+
+    fn without(self, counted: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(counted.bytes),
+            requests: self.requests.saturating_sub(counted.requests),
+            call_offs: self.call_offs.saturating_sub(counted.call_offs),
+        }
     }
 }
 
@@ -228,7 +279,7 @@ mod tests {
         assert_eq!(fill(&mailbox, || message(10)), 256 - 64 - 2 * MAX_REQUESTS);
         assert_eq!(mailbox.send(signal(SignalKind::CallOff(CloseReason::Left))), Err(Undelivered::Full));
         assert_eq!(mailbox.send(signal(SignalKind::Close(CloseReason::Left))), Ok(()));
-        assert!(!mailbox.shared.end.is_cancelled());
+        assert!(mailbox.is_current());
         while inbox.try_receive().is_some() {}
         assert_eq!(fill(&mailbox, request), MAX_REQUESTS, "all that was taken out is no longer counted");
     }
@@ -243,7 +294,7 @@ mod tests {
             assert!(inbox.try_receive().is_some());
             assert_eq!(mailbox.send(message(1)), Ok(()));
             assert_eq!(mailbox.send(signal(kind)), Err(Undelivered::Full), "the last places are not for it");
-            assert!(!mailbox.shared.end.is_cancelled());
+            assert!(mailbox.is_current());
             for kind in [SignalKind::Away, SignalKind::Answer(0)] {
                 assert_eq!(mailbox.send(signal(kind)), Ok(()));
             }
@@ -259,7 +310,7 @@ mod tests {
                 _ = mailbox.send(what);
             }
         }
-        assert!(!mailbox.shared.end.is_cancelled());
+        assert!(mailbox.is_current());
         assert_eq!(mailbox.send(message(10)), Ok(()), "what the peer of a chat says finds room");
     }
 
@@ -306,9 +357,9 @@ mod tests {
         let (mailbox, mut inbox) = mailbox(128, 1000);
         assert_eq!(fill(&mailbox, || message(10)), 64);
         assert_eq!(fill(&mailbox, || signal(SignalKind::Close(CloseReason::Left))), 64);
-        assert!(mailbox.shared.end.is_cancelled());
+        assert!(inbox.is_to_end());
         while inbox.try_receive().is_some() {}
-        assert_eq!(mailbox.shared.bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(inbox.shared.queue().counted.bytes, 0);
     }
 
     #[test]
@@ -325,10 +376,50 @@ mod tests {
 
     #[test]
     fn the_first_order_to_end_holds() {
-        let (mailbox, _inbox) = mailbox(128, 100);
+        let (mailbox, inbox) = mailbox(128, 100);
         mailbox.end(Order::Replaced { held: None });
         mailbox.end(Order::End(ServerError::Removed));
-        assert_eq!(mailbox.shared.order.get(), Some(&Order::Replaced { held: None }));
-        assert!(mailbox.shared.end.is_cancelled());
+        assert_eq!(inbox.order(), Some(Order::Replaced { held: None }));
+        assert!(inbox.is_to_end());
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_a_letter_and_by_an_order_and_by_nothing_that_is_not_taken() {
+        let (mailbox, mut inbox) = mailbox(128, 100);
+        let woken = std::sync::Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut cx = Context::from_waker(&waker);
+        assert!(inbox.poll_ready(&mut cx, true).is_pending());
+        assert_eq!(mailbox.send(message(1)), Ok(()));
+        assert_eq!(woken.count(), 1);
+        assert!(inbox.poll_ready(&mut cx, true).is_ready());
+        assert!(inbox.poll_ready(&mut cx, false).is_pending(), "letters are not what it waits for");
+        mailbox.end(Order::End(ServerError::Removed));
+        assert_eq!(woken.count(), 2);
+        assert!(inbox.poll_ready(&mut cx, false).is_ready());
+    }
+
+    #[derive(Default)]
+    struct Woken(std::sync::atomic::AtomicUsize);
+
+    impl Woken {
+        fn count(&self) -> usize {
+            self.0.load(std::sync::atomic::Ordering::SeqCst)
+        }
+    }
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_mailbox_takes_memory_for_letters_while_it_has_some() {
+        let (mailbox, mut inbox) = mailbox(1024, 100_000);
+        assert_eq!(inbox.shared.queue().letters.capacity(), 0);
+        assert_eq!(fill(&mailbox, || message(1)), 1024 - 64);
+        while inbox.try_receive().is_some() {}
+        assert!(inbox.shared.queue().letters.capacity() <= 8);
     }
 }

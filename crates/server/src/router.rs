@@ -64,6 +64,11 @@ impl Router {
         }
     }
 
+    /// The mailbox of the session that `user` has, if there is one.
+    pub(crate) fn mailbox(&self, user: &UserName) -> Option<Mailbox> {
+        self.read().get(user).map(|entry| entry.mailbox.clone())
+    }
+
     /// A page of the online list, as `asker` sees it: sorted, without `asker`.
     pub fn list(&self, asker: &UserName, page: &Page) -> List {
         let (prefix, after) = (page.prefix.as_str(), page.after.as_str());

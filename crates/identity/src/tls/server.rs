@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use protocol::{PublicKey, ServerName};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, InconsistentKeys, ServerConfig,
-    ServerConnection, SignatureScheme,
+    CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, InconsistentKeys, ServerConfig,
+    SignatureScheme,
     client::danger::HandshakeSignatureValid,
     crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key},
     pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer, UnixTime, pem::PemObject as _},
@@ -64,7 +64,7 @@ pub fn certifies(chain_pem: &[u8], name: &ServerName) -> Result<bool, TlsError> 
 /// # Errors
 /// [`TlsError::Unfinished`]; [`TlsError::NotOurs`] when the client does not speak our protocol;
 /// [`TlsError::NoClientKey`], which the configuration of [`server_config`] rules out.
-pub fn client_key(connection: &ServerConnection) -> Result<PublicKey, TlsError> {
+pub fn client_key(connection: &CommonState) -> Result<PublicKey, TlsError> {
     // The key is there a message earlier, but what the client said until now is only confirmed by its Finished.
     if connection.is_handshaking() {
         return Err(TlsError::Unfinished);
