@@ -1,7 +1,6 @@
 //! What carries a session: one task for each connection, from the accepted socket to its end.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
@@ -9,7 +8,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use protocol::{Machine as _, PublicKey, ServerError, UserName, limits::MAX_FRAME};
+use protocol::{ChatId, Machine as _, PublicKey, ServerError, UserName, limits::MAX_FRAME};
 use tokio::{
     net::TcpStream,
     time::{Instant as Deadline, sleep_until, timeout},
@@ -38,7 +37,8 @@ const MAX_LETTERS: usize = 64;
 
 /// Serves one connection until it ends. Whatever the other side does, only this connection ends.
 pub(crate) async fn serve(socket: TcpStream, visit: Arc<Visit>, relay: Arc<Relay>) {
-    let handshake = Transport::accept(socket, relay.tls.clone(), &visit);
+    // On the heap: it is given back when the handshake is over.
+    let handshake = Box::pin(Transport::accept(socket, relay.tls.clone(), &visit));
     let transport = tokio::select! {
         biased;
         () = visit.end().cancelled() => return,
@@ -55,8 +55,11 @@ pub(crate) async fn serve(socket: TcpStream, visit: Arc<Visit>, relay: Arc<Relay
         },
     };
     match transport.client_key() {
-        // On the heap: what waits for a handshake should take little.
-        Ok(key) => Box::pin(Connection::new(transport, key, visit, relay).run()).await,
+        Ok(key) => {
+            let mut connection = Box::new(Connection::new(transport, key, visit, relay));
+            connection.run().await;
+            connection.close().await;
+        }
         Err(error) => {
             relay.counters.count(Refusal::Handshake);
             tracing::debug!(%error, "handshake without a usable client key");
@@ -80,14 +83,21 @@ struct Connection {
     max_frame: usize,
     /// When this turn began, or the last answer came that it waited for.
     now: Instant,
-    /// What the session wants done, from one turn.
+    /// What the session wants done.
     outputs: Vec<Output>,
-    pending: VecDeque<Output>,
     /// What was last noted of what the user has used up.
     spent: Spent,
     /// The removals that had been carried out when the directory was last asked.
     sweep: u64,
+    /// What it waits for before it goes on.
+    awaited: Option<Awaited>,
     ending: bool,
+}
+
+/// A look at the directory: for the log-in, or once more since removals were carried out in the meantime.
+enum Awaited {
+    LogIn(UserName),
+    SecondLook(UserName),
 }
 
 /// What a turn is to deal with.
@@ -118,9 +128,9 @@ impl Connection {
             max_frame: MAX_FIRST_FRAME,
             now,
             outputs: Vec::new(),
-            pending: VecDeque::new(),
             spent: Spent::default(),
             sweep: 0,
+            awaited: None,
             ending: false,
             visit,
             relay,
@@ -129,7 +139,7 @@ impl Connection {
 
     /// Turn by turn: all that is ready is dealt with, each kind for so long and no longer, and what comes of it is sent in
     /// one go.
-    async fn run(mut self) {
+    async fn run(&mut self) {
         let visit = self.visit.clone();
         let (alarm, end) = (sleep_until(Deadline::now()), visit.end().cancelled());
         tokio::pin!(alarm, end);
@@ -149,11 +159,19 @@ impl Connection {
             });
             let ready = ready.await;
             self.now = now();
-            self.turn(ready).await;
+            self.turn(&ready);
+            while let Some(awaited) = self.awaited.take() {
+                // On the heap: it comes once, and needs more than all that stands here.
+                Box::pin(self.wait_for(awaited)).await;
+            }
+            // What waits for its next turn holds no memory for what there was in this one.
+            self.outputs = Vec::new();
+            if !matches!(self.session.state(), Some(State::Chatting { .. })) {
+                self.peer = None;
+            }
             // Who does nothing but this lets others have their turn.
             tokio::task::consume_budget().await;
         }
-        self.close().await;
     }
 
     /// Sends what is to be sent, and sees what there is to be done then.
@@ -184,85 +202,100 @@ impl Connection {
     }
 
     /// Nothing goes first but the order to end: whoever floods one of these must not keep the others from being heard.
-    async fn turn(&mut self, ready: Ready) {
+    fn turn(&mut self, ready: &Ready) {
         if ready.is_to_end {
             // That waits behind nothing that is slow.
             if !self.relay.stop.is_cancelled() {
                 self.ending = true;
                 return tracing::debug!("made room before the log-in");
             }
-            return self.end(Input::End(ServerError::ShuttingDown)).await;
+            return self.end(Input::End(ServerError::ShuttingDown));
         }
         if self.inbox.is_to_end() {
             return match self.inbox.order() {
-                Some(Order::End(reason)) => self.end(Input::End(reason)).await,
-                Some(Order::Replaced { held }) => self.end(Input::Replaced { held }).await,
-                None => self.input(Input::Lost).await,
+                Some(Order::End(reason)) => self.end(Input::End(reason)),
+                Some(Order::Replaced { held }) => self.end(Input::Replaced { held }),
+                None => self.input(Input::Lost),
             };
         }
         if ready.has_mail {
-            let letter = self.inbox.try_receive();
-            self.letters(letter).await;
+            self.letters();
         }
         if ready.has_frame {
-            self.frames().await;
+            self.frames();
         }
-        if ready.is_lost && !self.ending {
-            self.input(Input::Lost).await;
+        if ready.is_lost && self.goes_on() {
+            self.input(Input::Lost);
         }
-        if ready.alarm_rings && !self.ending {
-            self.input(Input::Tick).await;
+        if ready.alarm_rings && self.goes_on() {
+            self.input(Input::Tick);
         }
-        // What waits for its next turn holds no memory for what there was in this one.
-        (self.outputs, self.pending) = Default::default();
-        if !matches!(self.session.state(), Some(State::Chatting { .. })) {
-            self.peer = None;
-        }
+    }
+
+    /// Whether there is nothing to be waited for before more is taken in.
+    fn goes_on(&self) -> bool {
+        !self.ending && self.awaited.is_none()
     }
 
     /// Ends the session. What others have said comes first: it may be a goodbye.
-    async fn end(&mut self, how: Input) {
-        let letter = self.inbox.try_receive();
-        self.letters(letter).await;
-        self.input(how).await;
+    fn end(&mut self, how: Input) {
+        self.letters();
+        self.input(how);
     }
 
-    /// Takes in the first letter and those behind it, until it is the turn of others.
-    async fn letters(&mut self, first: Option<Signal>) {
-        let mut next = first;
-        for left in (0..MAX_LETTERS).rev() {
-            let Some(signal) = next else {
+    /// Takes in letters, until it is the turn of others.
+    fn letters(&mut self) {
+        for _ in 0..MAX_LETTERS {
+            // What a session that has ended, by a timer, does not take in is answered when the connection closes.
+            if !self.goes_on() || self.transport.unsent() >= MAX_UNSENT {
+                return;
+            }
+            let Some(letter) = self.inbox.try_receive() else {
                 return;
             };
-            self.input(Input::Signal(signal)).await;
-            // What a session that has ended, by a timer, does not take in is answered when the connection closes.
-            let takes_more = left > 0 && !self.ending && self.transport.unsent() < MAX_UNSENT;
-            next = if takes_more { self.inbox.try_receive() } else { None };
+            self.input(Input::Signal(letter));
         }
     }
 
     /// Takes in the frames that have come, until it is the turn of others.
-    async fn frames(&mut self) {
-        while !self.ending && self.transport.unsent() < MAX_UNSENT_WITH_ANSWERS && !self.inbox.is_to_end() {
+    fn frames(&mut self) {
+        while self.goes_on() && self.transport.unsent() < MAX_UNSENT_WITH_ANSWERS && !self.inbox.is_to_end() {
             match self.transport.take_frame(self.max_frame) {
-                Ok(Some(frame)) => self.input(Input::Frame(frame)).await,
+                Ok(Some(frame)) => self.input(Input::Frame(frame)),
                 Ok(None) => return,
-                Err(_) => return self.input(Input::End(ServerError::Protocol)).await,
+                Err(_) => return self.input(Input::End(ServerError::Protocol)),
             }
         }
     }
 
-    async fn input(&mut self, input: Input) {
+    fn input(&mut self, input: Input) {
         self.session.handle(input, self.now, &mut self.outputs);
-        self.pending.extend(self.outputs.drain(..));
-        while !self.ending
-            && let Some(output) = self.pending.pop_front()
-        {
-            self.carry_out(output).await;
-            // What an output brought back is handled before the outputs that came later, so the order stays a session's.
-            self.pending.extend(self.outputs.drain(..));
+        // What an output brings back is handled before the outputs that come later, and what comes of that is carried out
+        // after them, so the order stays a session's.
+        let mut outputs = std::mem::take(&mut self.outputs);
+        while !outputs.is_empty() {
+            for output in outputs.drain(..) {
+                match output {
+                    _ if self.ending => {}
+                    Output::Send(frame) => {
+                        self.relay.counters.count_frame(&frame, self.registered.is_some());
+                        self.transport.enqueue(&frame);
+                    }
+                    Output::Signal { to, signal } => self.signal(to, signal),
+                    Output::LookUp(user) => self.awaited = Some(Awaited::LogIn(user)),
+                    Output::Register { user, held } => self.register(user, held),
+                    Output::List(page) => {
+                        if let Some(user) = self.session.user() {
+                            let list = self.relay.router.list(user, &page);
+                            self.answer(Input::Listed(list));
+                        }
+                    }
+                    Output::Disconnect => self.ending = true,
+                }
+            }
+            std::mem::swap(&mut outputs, &mut self.outputs);
         }
-        self.pending.clear();
+        self.outputs = outputs;
         self.note_spent();
     }
 
@@ -276,74 +309,65 @@ impl Connection {
         }
     }
 
-    /// What comes back at once.
+    /// What comes back of an output.
     fn answer(&mut self, answer: Input) {
         self.session.handle(answer, self.now, &mut self.outputs);
     }
 
-    async fn carry_out(&mut self, output: Output) {
-        match output {
-            Output::Send(frame) => {
-                self.relay.counters.count_frame(&frame, self.registered.is_some());
-                self.transport.enqueue(&frame);
+    fn signal(&mut self, to: UserName, signal: Signal) {
+        let (chat, is_repeated) = (signal.chat, signal.kind.is_repeated());
+        if let SignalKind::Message(frame) = &signal.kind {
+            // At the finest level of logging alone: what the relay gets to see of a message.
+            tracing::trace!(target: "relay", frame = %Hex(frame), "message");
+        }
+        let Err(why) = self.pass_on(&to, signal) else {
+            return;
+        };
+        if why == Undelivered::Absent {
+            // Whoever is gone may have said goodbye before, and that comes first: it lies in the mailbox by now.
+            let before = self.outputs.len();
+            let ends = |outputs: &[Output]| outputs.iter().skip(before).any(|output| *output == Output::Disconnect);
+            while !ends(&self.outputs)
+                && let Some(letter) = self.inbox.try_receive()
+            {
+                self.answer(Input::Signal(letter));
             }
-            Output::Signal { to, signal } => {
-                let (chat, is_repeated) = (signal.chat, signal.kind.is_repeated());
-                if let SignalKind::Message(frame) = &signal.kind {
-                    // At the finest level of logging alone: what the relay gets to see of a message.
-                    tracing::trace!(target: "relay", frame = %Hex(frame), "message");
-                }
-                if let Err(why) = self.pass_on(&to, signal) {
-                    if why == Undelivered::Absent {
-                        // Whoever is gone may have said goodbye before, and that comes first: it lies in the mailbox by now.
-                        while !self.outputs.contains(&Output::Disconnect)
-                            && let Some(letter) = self.inbox.try_receive()
-                        {
-                            self.answer(Input::Signal(letter));
-                        }
-                    }
-                    self.answer(Input::Undelivered { to, chat, is_repeated, why });
-                }
-            }
-            Output::LookUp(user) => {
+        }
+        self.answer(Input::Undelivered { to, chat, is_repeated, why });
+    }
+
+    fn register(&mut self, user: UserName, held: Option<ChatId>) {
+        if !self.visit.logs_in() {
+            // It has just had to make room.
+            self.ending = true;
+            return;
+        }
+        self.max_frame = MAX_FRAME;
+        self.relay.router.register(user.clone(), self.id, self.key, self.mailbox.clone(), held);
+        let moved_on = self.sweep != self.relay.sweeps();
+        self.registered = Some(user.clone());
+        self.answer(Input::Spent(self.relay.ledger.of(&user)));
+        // A removal that was carried out between the look-up and now did not find this session.
+        self.awaited = moved_on.then_some(Awaited::SecondLook(user));
+    }
+
+    async fn wait_for(&mut self, awaited: Awaited) {
+        let answer = match awaited {
+            Awaited::LogIn(user) => {
                 self.visit.gets_further();
                 self.sweep = self.relay.sweeps();
                 let deadline = self.session.deadline().map_or_else(Deadline::now, Deadline::from_std);
-                let answer = tokio::select! {
+                tokio::select! {
                     biased;
                     () = self.visit.end().cancelled() => return,
                     answer = self.look_up(&user) => Input::Registered(answer),
                     () = sleep_until(deadline) => Input::Tick,
-                };
-                self.now = now();
-                self.answer(answer);
-            }
-            Output::Register { user, held } => {
-                if !self.visit.logs_in() {
-                    // It has just had to make room.
-                    self.ending = true;
-                    return;
-                }
-                self.max_frame = MAX_FRAME;
-                self.relay.router.register(user.clone(), self.id, self.key, self.mailbox.clone(), held);
-                let moved_on = self.sweep != self.relay.sweeps();
-                self.registered = Some(user.clone());
-                self.answer(Input::Spent(self.relay.ledger.of(&user)));
-                if moved_on {
-                    // A removal that was carried out between the look-up and now did not find this session.
-                    let answer = self.look_up(&user).await;
-                    self.now = now();
-                    self.answer(Input::Registered(answer));
                 }
             }
-            Output::List(page) => {
-                if let Some(user) = self.session.user() {
-                    let list = self.relay.router.list(user, &page);
-                    self.answer(Input::Listed(list));
-                }
-            }
-            Output::Disconnect => self.ending = true,
-        }
+            Awaited::SecondLook(user) => Input::Registered(self.look_up(&user).await),
+        };
+        self.now = now();
+        self.input(answer);
     }
 
     /// Gives the session of `to` the signal. A message goes to the mailbox where the last one went, unless that is no
@@ -371,7 +395,7 @@ impl Connection {
             .ok()
     }
 
-    async fn close(mut self) {
+    async fn close(&mut self) {
         self.go_offline();
         // A client that does not read what it is told is not waited for.
         let farewell = timeout(self.relay.config.shutdown_timeout, self.transport.close());

@@ -103,20 +103,22 @@ impl Transport {
     /// The socket's, and of what does not belong there. Then nothing more comes.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>, visit: &Visit) -> Poll<io::Result<()>> {
         INCOMING.with_borrow_mut(|incoming| {
-            let (records, room) = self.room(incoming)?;
+            let (held, room) = self.room(incoming)?;
             let mut buffer = ReadBuf::new(room);
-            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;
+            let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer));
             let count = buffer.filled().len();
-            Poll::Ready(self.take_in(incoming, records, count, visit))
+            let received = read.and_then(|()| self.take_in(incoming, held, count, visit));
+            self.is_over |= received.is_err();
+            Poll::Ready(received)
         })
     }
 
     /// As [`Self::poll_receive`], for a socket that is to be asked when it is readable.
     fn receive_now(&mut self, visit: &Visit) -> io::Result<()> {
         INCOMING.with_borrow_mut(|incoming| {
-            let (records, room) = self.room(incoming)?;
+            let (held, room) = self.room(incoming)?;
             match self.socket.try_read(room) {
-                Ok(count) => self.take_in(incoming, records, count, visit),
+                Ok(count) => self.take_in(incoming, held, count, visit),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
                 Err(error) => Err(error),
             }
