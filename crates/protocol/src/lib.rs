@@ -17,7 +17,7 @@ mod timers;
 mod vector;
 
 pub use code::Code;
-pub use codec::{frame_codec, split_frame};
+pub use codec::{first_frame, frame_codec};
 pub use content::{Content, Text, TextError};
 pub use error::DecodeError;
 pub use frame::{

@@ -2,6 +2,7 @@
 //! open: this crate never depends on the one that seals.
 
 pub mod admission;
+mod buffer;
 pub mod config;
 mod connection;
 pub mod counters;

@@ -1,14 +1,15 @@
 //! TLS 1.3 without I/O: records in and plain bytes out, and the other way. A connection that has nothing to say holds no
-//! buffer here: what it has read and what it writes lies where its driver has it, for as long as it is needed.
+//! buffer here: what it reads and what it writes lies where its driver has it, for as long as it is needed.
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use rustls::{
     CommonState, Error, ServerConfig,
     server::{ServerConnectionData, UnbufferedServerConnection},
     unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic},
 };
+
+use crate::buffer::Buffer;
 
 /// The most that a record holds (RFC 8446 section 5.1).
 const MAX_PLAIN: usize = 16 * 1024;
@@ -48,185 +49,146 @@ impl Tls {
         &self.connection
     }
 
-    /// Takes in all records that are whole, which are decrypted in place. What was in them is put behind `plain`, and
-    /// what they are answered with, records as well, behind `answers`.
+    /// Takes in all records that are whole, which are decrypted in place. What was in them is put into `plain`, and what
+    /// they are answered with, records as well, into `answers`.
     ///
     /// # Errors
     /// rustls's, of records that are not what they have to be: the connection is over, and `answers` ends with the alert
-    /// that says so (RFC 8446 section 6.2).
+    /// that says so (RFC 8446 section 6.2), if there is one for it.
     pub(crate) fn open(
         &mut self,
         records: &mut [u8],
-        plain: &mut BytesMut,
-        answers: &mut BytesMut,
+        plain: &mut Buffer,
+        answers: &mut Buffer,
     ) -> Result<Opened, Error> {
-        let mut opened = Opened { used: 0, is_closed: false };
-        self.advance(records, &mut opened, plain, answers, |_, _| Ok(())).map(|_| opened)
+        self.advance(records, plain, answers, |_| Ok(0)).map(|(opened, _)| opened)
     }
 
-    /// Puts `plain` behind `records`, sealed. `rest` is what [`Self::open`] has left over.
+    /// Seals `plain` into `records`, which should have room for [`sealed_length`]. How many bytes they are. `rest` is what
+    /// [`Self::open`] has left over.
     ///
     /// # Errors
     /// rustls's, when the keys have served for as much as they may, or the handshake is not over.
-    pub(crate) fn seal(&mut self, rest: &mut [u8], plain: &[u8], records: &mut BytesMut) -> Result<(), Error> {
-        let room = plain.len().saturating_add(RECORD.saturating_mul(plain.len().div_ceil(MAX_PLAIN)));
-        self.write(rest, records, room, |traffic, buffer| traffic.encrypt(plain, buffer))
+    pub(crate) fn seal(&mut self, rest: &mut [u8], plain: &[u8], records: &mut [u8]) -> Result<usize, Error> {
+        self.write(rest, |traffic| traffic.encrypt(plain, records))
     }
 
-    /// Puts the word that nothing more comes behind `records` (RFC 8446 section 6.1). `rest` as in [`Self::seal`].
+    /// Writes the word that nothing more comes into `record` (RFC 8446 section 6.1). How many bytes it has. `rest` as in
+    /// [`Self::seal`].
     ///
     /// # Errors
     /// As [`Self::seal`].
-    pub(crate) fn close(&mut self, rest: &mut [u8], records: &mut BytesMut) -> Result<(), Error> {
-        self.write(rest, records, 0, |traffic, buffer| traffic.queue_close_notify(buffer))
+    pub(crate) fn close(&mut self, rest: &mut [u8], record: &mut [u8]) -> Result<usize, Error> {
+        self.write(rest, |traffic| traffic.queue_close_notify(record))
     }
 
     fn write(
         &mut self,
         rest: &mut [u8],
-        records: &mut BytesMut,
-        room: usize,
-        write: impl Fn(&mut WriteTraffic<'_, ServerConnectionData>, &mut [u8]) -> Result<usize, EncryptError>,
-    ) -> Result<(), Error> {
-        let mut opened = Opened { used: 0, is_closed: false };
-        let is_written = self.advance(rest, &mut opened, &mut BytesMut::new(), records, |traffic, records| {
-            append(records, room, |buffer| write(traffic, buffer).map_err(NoRoom::from))
-        })?;
-        if is_written { Ok(()) } else { Err(Error::HandshakeNotComplete) }
+        write: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>) -> Result<usize, EncryptError>,
+    ) -> Result<usize, Error> {
+        // All that was to be read, and to be answered, was when `rest` was left over.
+        let [mut plain, mut answers] = [(); 2].map(|()| Buffer::default());
+        let write = |traffic: &mut WriteTraffic<'_, _>| write(traffic).map_err(cannot_write);
+        let (_, written) = self.advance(rest, &mut plain, &mut answers, write)?;
+        written.ok_or(Error::HandshakeNotComplete)
     }
 
-    /// Goes on with what is in `records`, behind what was used of it, until there is no more to be done; and then has
-    /// `at_rest` write, if that may be. Whether it was.
+    /// Goes on with what is in `records` until there is no more to be done; and then has `at_rest` write, if that may be.
     fn advance(
         &mut self,
         records: &mut [u8],
-        opened: &mut Opened,
-        plain: &mut BytesMut,
-        answers: &mut BytesMut,
-        at_rest: impl Fn(&mut WriteTraffic<'_, ServerConnectionData>, &mut BytesMut) -> Result<(), Error>,
-    ) -> Result<bool, Error> {
+        plain: &mut Buffer,
+        answers: &mut Buffer,
+        at_rest: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>) -> Result<usize, Error>,
+    ) -> Result<(Opened, Option<usize>), Error> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
+        let mut opened = Opened { used: 0, is_closed: false };
         loop {
-            match self.step(records, opened, plain, answers, &at_rest) {
-                Ok(None) => {}
-                Ok(Some(is_at_rest)) => return Ok(is_at_rest),
-                Err(error) => {
-                    self.failed = Some(error.clone());
-                    self.hand_out_alert(records.get_mut(opened.used..).unwrap_or_default(), answers);
-                    return Err(error);
+            let rest = records.get_mut(opened.used..).unwrap_or_default();
+            let UnbufferedStatus { mut discard, state } = self.connection.process_tls_records(rest);
+            let step = match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
+                    match traffic.next_record() {
+                        Some(Ok(record)) => {
+                            discard = discard.saturating_add(record.discard);
+                            plain.put(record.payload);
+                        }
+                        Some(Err(error)) => break Err(error),
+                        None => break Ok(()),
+                    }
+                },
+                Ok(ConnectionState::EncodeTlsData(mut data)) => encode(|buffer| data.encode(buffer), answers),
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    // It is in its place among what is to be written.
+                    data.done();
+                    Ok(())
                 }
+                Ok(ConnectionState::PeerClosed) => {
+                    opened.is_closed = true;
+                    Ok(())
+                }
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    opened.used = opened.used.saturating_add(discard);
+                    return at_rest(&mut traffic).map(|written| (opened, Some(written)));
+                }
+                Ok(ConnectionState::BlockedHandshake | ConnectionState::Closed) => {
+                    opened.used = opened.used.saturating_add(discard);
+                    return Ok((opened, None));
+                }
+                // The configuration has no early data, and there is nothing else.
+                Ok(_) => Err(Error::General("a state of TLS that this server does not have".to_owned())),
+                Err(error) => Err(error),
+            };
+            opened.used = opened.used.saturating_add(discard);
+            if let Err(error) = step {
+                self.hand_out_alert(records.get_mut(opened.used..).unwrap_or_default(), answers);
+                self.failed = Some(error.clone());
+                return Err(error);
             }
         }
     }
 
     /// What there was to say before the connection failed, and the alert. rustls is asked for no more than that: it would
     /// go on reading.
-    fn hand_out_alert(&mut self, rest: &mut [u8], answers: &mut BytesMut) {
+    fn hand_out_alert(&mut self, rest: &mut [u8], answers: &mut Buffer) {
         while let Ok(ConnectionState::EncodeTlsData(mut data)) = self.connection.process_tls_records(rest).state {
-            let start = answers.len();
-            let written = append(answers, 0, |buffer| data.encode(buffer).map_err(NoRoom::from));
-            let record = answers.get(start..).unwrap_or_default();
-            if written.is_err() || is_alert(record) {
+            let before = answers.len();
+            let encoded = encode(|buffer| data.encode(buffer), answers);
+            if encoded.is_err() || is_alert(answers.bytes().get(before..).unwrap_or_default()) {
                 return;
             }
         }
     }
+}
 
-    /// One step of [`Self::advance`]: `None` if there is another.
-    fn step(
-        &mut self,
-        records: &mut [u8],
-        opened: &mut Opened,
-        plain: &mut BytesMut,
-        answers: &mut BytesMut,
-        at_rest: impl Fn(&mut WriteTraffic<'_, ServerConnectionData>, &mut BytesMut) -> Result<(), Error>,
-    ) -> Result<Option<bool>, Error> {
-        let rest = records.get_mut(opened.used..).unwrap_or_default();
-        let UnbufferedStatus { mut discard, state } = self.connection.process_tls_records(rest);
-        let state = match state {
-            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                while let Some(record) = traffic.next_record() {
-                    let record = record?;
-                    discard = discard.saturating_add(record.discard);
-                    plain.extend_from_slice(record.payload);
-                }
-                Ok(None)
-            }
-            Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                append(answers, 0, |buffer| data.encode(buffer).map_err(NoRoom::from)).map(|()| None)
-            }
-            Ok(ConnectionState::TransmitTlsData(data)) => {
-                // It is in its place among what is to be written.
-                data.done();
-                Ok(None)
-            }
-            Ok(ConnectionState::PeerClosed) => {
-                opened.is_closed = true;
-                Ok(None)
-            }
-            Ok(ConnectionState::WriteTraffic(mut traffic)) => at_rest(&mut traffic, answers).map(|()| Some(true)),
-            Ok(ConnectionState::BlockedHandshake | ConnectionState::Closed) => Ok(Some(false)),
-            // The configuration has no early data, and there is nothing else.
-            Ok(_) => Err(Error::General("a state of TLS that this server does not have".to_owned())),
-            Err(error) => Err(error),
-        };
-        opened.used = opened.used.saturating_add(discard);
-        state
-    }
+/// Bytes of the records that hold `plain` bytes.
+pub(crate) const fn sealed_length(plain: usize) -> usize {
+    plain.saturating_add(RECORD.saturating_mul(plain.div_ceil(MAX_PLAIN)))
 }
 
 /// Whether a record of ours is an alert. Nothing else that TLS 1.3 sends is as short as its two bytes.
 fn is_alert(record: &[u8]) -> bool {
     const ALERT: usize = 2;
-    let sealed = RECORD.saturating_add(ALERT);
-    let open = RECORD_HEADER.saturating_add(ALERT);
-    record.len() == sealed || record.len() == open
+    [RECORD_HEADER, RECORD].iter().any(|beside| record.len() == beside.saturating_add(ALERT))
 }
 
-/// Why rustls did not write.
-enum NoRoom {
-    /// It needs so many bytes.
-    Needs(usize),
-    Failed(Error),
+/// Puts into `answers` what `encode` writes into a buffer that it has said the size of.
+fn encode(mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>, answers: &mut Buffer) -> Result<(), Error> {
+    let Err(EncodeError::InsufficientSize(needed)) = encode(&mut []) else {
+        return Err(Error::General("TLS had nothing to write".to_owned()));
+    };
+    let mut record = vec![0; needed.required_size];
+    encode(&mut record).map_err(|error| Error::General(error.to_string()))?;
+    answers.put(&record);
+    Ok(())
 }
 
-impl From<EncodeError> for NoRoom {
-    fn from(error: EncodeError) -> Self {
-        match error {
-            EncodeError::InsufficientSize(needs) => Self::Needs(needs.required_size),
-            error => Self::Failed(Error::General(error.to_string())),
-        }
-    }
-}
-
-impl From<EncryptError> for NoRoom {
-    fn from(error: EncryptError) -> Self {
-        match error {
-            EncryptError::InsufficientSize(needs) => Self::Needs(needs.required_size),
-            EncryptError::EncryptExhausted => Self::Failed(Error::EncryptError),
-        }
-    }
-}
-
-/// Has `write` write behind `bytes`, where it has `room`, or as much as it says that it needs.
-fn append(
-    bytes: &mut BytesMut,
-    room: usize,
-    mut write: impl FnMut(&mut [u8]) -> Result<usize, NoRoom>,
-) -> Result<(), Error> {
-    let start = bytes.len();
-    let mut room = room;
-    loop {
-        bytes.resize(start.saturating_add(room), 0);
-        let written = write(bytes.get_mut(start..).unwrap_or_default());
-        bytes.truncate(start.saturating_add(*written.as_ref().unwrap_or(&0)));
-        match written {
-            Ok(_) => return Ok(()),
-            Err(NoRoom::Needs(needs)) if needs > room => room = needs,
-            Err(NoRoom::Needs(_)) => return Err(Error::General("TLS has no room for what it writes".to_owned())),
-            Err(NoRoom::Failed(error)) => return Err(error),
-        }
+fn cannot_write(error: EncryptError) -> Error {
+    match error {
+        EncryptError::EncryptExhausted => Error::EncryptError,
+        error => Error::General(error.to_string()),
     }
 }

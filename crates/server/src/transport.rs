@@ -9,9 +9,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use identity::TlsError;
-use protocol::{DecodeError, PublicKey, split_frame};
+use protocol::{DecodeError, PublicKey, first_frame};
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf},
@@ -19,21 +19,24 @@ use tokio::{
 };
 
 use crate::{
+    buffer::Buffer,
     gate::Visit,
-    tls::{Opened, Tls},
+    tls::{Opened, Tls, sealed_length},
 };
 
 /// Bytes that are read in one go. No record is longer.
 const READ_AT_ONCE: usize = 32 * 1024;
 /// Bytes of frames that are sealed in one go: two records.
 const SEALED_AT_ONCE: usize = 32 * 1024;
-/// Bytes that a frame may keep in memory beyond its own.
-const SLACK: usize = 64;
+/// Bytes that TLS may have to say before those: an answer to a change of keys.
+const BEFORE_SEALED: usize = 1024;
 
 thread_local! {
     /// Where what comes from a socket is read to and decrypted, for all connections that this thread serves: between two
     /// reads a connection holds the beginning of a record at most.
     static INCOMING: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_AT_ONCE]);
+    /// Where records are sealed. What the socket does not take is kept by the connection.
+    static OUTGOING: RefCell<Vec<u8>> = RefCell::new(vec![0; BEFORE_SEALED + sealed_length(SEALED_AT_ONCE)]);
 }
 
 /// A connection over which frames come and go, once the handshake is through.
@@ -43,11 +46,11 @@ pub(crate) struct Transport {
     /// The beginning of a record.
     held: Vec<u8>,
     /// Frames that have come and were not taken, the last perhaps in part.
-    received: BytesMut,
+    received: Buffer,
     /// Frames that are to be sent.
-    unsent: BytesMut,
+    unsent: Buffer,
     /// Records that are to be written before those.
-    sealed: BytesMut,
+    sealed: Buffer,
     is_over: bool,
 }
 
@@ -59,7 +62,7 @@ impl Transport {
     /// The socket's, or what is wrong with what the client sends, which the client has been told.
     pub(crate) async fn accept(socket: TcpStream, config: Arc<ServerConfig>, visit: &Visit) -> io::Result<Self> {
         let tls = Tls::new(config).map_err(io::Error::other)?;
-        let [received, unsent, sealed] = [(); 3].map(|()| BytesMut::new());
+        let [received, unsent, sealed] = [(); 3].map(|()| Buffer::default());
         let mut transport = Self { socket, tls, held: Vec::new(), received, unsent, sealed, is_over: false };
         let mut is_answered = false;
         while transport.tls.state().is_handshaking() {
@@ -71,7 +74,7 @@ impl Transport {
             drop(turn);
             if let Err(error) = received {
                 // The alert. Whoever does not take it now is not waited for.
-                let _ = transport.socket.try_write(&transport.sealed);
+                let _ = transport.socket.try_write(transport.sealed.bytes());
                 return Err(error);
             }
             if transport.is_over {
@@ -164,7 +167,7 @@ impl Transport {
 
     /// Whether [`Self::take_frame`] has something to say.
     pub(crate) fn has_frame(&self, max: usize) -> bool {
-        !matches!(split_frame(&self.received, max), Ok(None))
+        !matches!(first_frame(self.received.bytes(), max), Ok(None))
     }
 
     /// The next frame that is there.
@@ -172,29 +175,20 @@ impl Transport {
     /// # Errors
     /// [`DecodeError::Malformed`] when it is longer than `max`.
     pub(crate) fn take_frame(&mut self, max: usize) -> Result<Option<Bytes>, DecodeError> {
-        let Some((frame, rest)) = split_frame(&self.received, max)? else {
+        let Some(frame) = first_frame(self.received.bytes(), max)? else {
             return Ok(None);
         };
-        let (length, is_last) = (frame.len(), rest.is_empty());
-        let whole = self.received.len().saturating_sub(rest.len());
-        if is_last && self.received.capacity() <= whole.saturating_add(SLACK) {
-            let frame = std::mem::take(&mut self.received).split_off(whole.saturating_sub(length));
-            return Ok(Some(frame.freeze()));
-        }
         // Copied: a part of a buffer keeps all of it, and a mailbox is bounded by the lengths of the frames in it.
         let frame = Bytes::copy_from_slice(frame);
-        self.received.advance(whole);
-        if is_last {
-            self.received = BytesMut::new();
-        }
+        self.received.take(frame.len().saturating_add(2));
         Ok(Some(frame))
     }
 
     /// Puts a frame behind those that are to be sent.
     pub(crate) fn enqueue(&mut self, frame: &[u8]) {
         if let Ok(length) = u16::try_from(frame.len()) {
-            self.unsent.put_u16(length);
-            self.unsent.put_slice(frame);
+            self.unsent.put(&length.to_be_bytes());
+            self.unsent.put(frame);
         }
     }
 
@@ -208,19 +202,33 @@ impl Transport {
     /// # Errors
     /// The socket's, or that TLS has come to its end.
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.unsent() > 0 {
-            if self.sealed.is_empty() {
-                let plain = self.unsent.split_to(self.unsent.len().min(SEALED_AT_ONCE));
-                self.tls.seal(&mut self.held, &plain, &mut self.sealed).map_err(io::Error::other)?;
-            }
-            let written = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.sealed))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.sealed.advance(written);
+        while !self.sealed.is_empty() {
+            let written = ready!(Pin::new(&mut self.socket).poll_write(cx, self.sealed.bytes()))?;
+            self.sealed.take(some(written)?);
         }
-        // What has nothing to send holds no buffer.
-        (self.unsent, self.sealed) = Default::default();
+        while !self.unsent.is_empty() {
+            ready!(OUTGOING.with_borrow_mut(|outgoing| self.poll_seal_and_send(cx, outgoing)))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Seals frames, and sends them; pending if the socket did not take all. Nothing may be `sealed` before.
+    fn poll_seal_and_send(&mut self, cx: &mut Context<'_>, outgoing: &mut [u8]) -> Poll<io::Result<()>> {
+        let plain = self.unsent.bytes();
+        let plain = plain.get(..SEALED_AT_ONCE).unwrap_or(plain);
+        let count = self.tls.seal(&mut self.held, plain, outgoing).map_err(io::Error::other)?;
+        let taken = plain.len();
+        self.unsent.take(taken);
+        let mut records = outgoing.get(..count).unwrap_or_default();
+        while !records.is_empty() {
+            match Pin::new(&mut self.socket).poll_write(cx, records) {
+                Poll::Ready(written) => records = records.get(some(written?)?..).unwrap_or_default(),
+                Poll::Pending => {
+                    self.sealed.put(records);
+                    return Poll::Pending;
+                }
+            }
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -230,8 +238,15 @@ impl Transport {
     /// As [`Self::poll_send`].
     pub(crate) async fn close(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_send(cx)).await?;
-        self.tls.close(&mut self.held, &mut self.sealed).map_err(io::Error::other)?;
+        let mut record = vec![0; BEFORE_SEALED];
+        let count = self.tls.close(&mut self.held, &mut record).map_err(io::Error::other)?;
+        self.sealed.put(record.get(..count).unwrap_or_default());
         poll_fn(|cx| self.poll_send(cx)).await?;
         self.socket.shutdown().await
     }
+}
+
+/// A socket that takes nothing takes nothing for ever.
+fn some(written: usize) -> io::Result<usize> {
+    if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) }
 }
