@@ -184,7 +184,12 @@ impl People {
             // What came is for another search; the next answer is on its way soon.
             return None;
         }
+        let is_other = self.begin.as_ref() != Some(&asked.prefix);
         (self.names, self.begin, self.more) = (asked.names, Some(asked.prefix), more);
+        if is_other && self.place().is_none() {
+            // Where somebody stood in another list is no place in this one.
+            self.marked = None;
+        }
         self.keep_mark();
         None
     }

@@ -114,6 +114,24 @@ fn a_search_is_asked_for_key_by_key() {
 }
 
 #[test]
+fn the_answer_to_another_search_is_shown_from_its_beginning() {
+    let mut stage = Stage::online(&["bob"]);
+    stage.type_in("z");
+    stage.answer(&["zoe"]);
+    stage.expect("> zoe");
+    stage.key(KeyCode::Backspace);
+    let many: Vec<_> = (0..50).map(|number| format!("member-{number:02}")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    stage.answer(&many);
+    stage.expect("> member-00");
+    // Of the same list, the mark stays about where it was.
+    stage.key(KeyCode::Down);
+    stage.wait(FRESH);
+    stage.answer(&["zoe"]);
+    stage.expect("> zoe");
+}
+
+#[test]
 fn a_list_that_was_asked_for_too_fast_is_asked_for_when_it_is_to_be_fresh() {
     let mut stage = Stage::online(&["bob", "carol"]);
     stage.type_in("c");
