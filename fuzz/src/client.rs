@@ -355,7 +355,7 @@ impl Person {
             Output::Connect => {
                 // The next attempt finds it.
                 self.is_reachable = true;
-                Some(Input::NotConnected(Failure::new(ErrorCode::Unreachable, "nobody answers")))
+                Some(Input::Unanswered(Failure::new(ErrorCode::Unreachable, "nobody answers")))
             }
             Output::Send(frame) => {
                 assert!(frame.len() <= MAX_FRAME);

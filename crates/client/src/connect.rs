@@ -38,12 +38,32 @@ pub struct Connection {
     pub negotiated: Negotiated,
 }
 
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoConnection {
+    /// Nobody was there, not even for a TCP connection: whoever is back at that address has had no work with the attempt.
+    #[error("{0}")]
+    Unanswered(Failure),
+    /// Somebody was there, and it came to nothing.
+    #[error("{0}")]
+    Failed(Failure),
+}
+
 /// Connects to the account's server.
 ///
 /// # Errors
 /// `unreachable` when there is no connection to be had, `untrusted_server` when the server has no certificate for its
 /// name from the right authority, `protocol` when it does not speak this protocol.
-pub async fn connect(account: &Account) -> Result<Connection, Failure> {
+pub async fn connect(account: &Account) -> Result<Connection, NoConnection> {
+    let mut is_answered = false;
+    attempt(account, &mut is_answered).await.map_err(match is_answered {
+        true => NoConnection::Failed,
+        false => NoConnection::Unanswered,
+    })
+}
+
+/// Notes whether the TCP connection stood.
+async fn attempt(account: &Account, is_answered: &mut bool) -> Result<Connection, Failure> {
     let (host, port) = (account.host.as_str(), account.port);
     let unreachable = |what: &dyn std::fmt::Display| {
         let message = format!(
@@ -55,6 +75,7 @@ pub async fn connect(account: &Account) -> Result<Connection, Failure> {
         .map_err(|_| Failure::new(ErrorCode::Unreachable, format!("{host:?} is no host name and no IP address")))?;
     let attempt = async {
         let socket = TcpStream::connect((host, port)).await.map_err(|error| unreachable(&error))?;
+        *is_answered = true;
         socket.set_nodelay(true).map_err(|error| unreachable(&error))?;
         let connector = TlsConnector::from(account.tls.clone());
         connector.connect(name, socket).await.map_err(|error| tls_failure(&error, host, port))

@@ -22,7 +22,8 @@ use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Account, Client, Command, Connection, ErrorCode, Event, Failure, Input, Output, connect::connect, network::Network,
+    Account, Client, Command, Connection, ErrorCode, Event, Failure, Input, NoConnection, Output, connect::connect,
+    network::Network,
 };
 
 /// Frames on their way to the socket. The window of a chat lets far fewer be there; a server that leaves so many
@@ -48,7 +49,7 @@ pub async fn run(
     Driver { account, machine, link: None, connecting: None, events, stop, quit: None }.run(commands).await
 }
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Connection, Failure>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Connection, NoConnection>> + Send>>;
 
 struct Driver {
     account: Account,
@@ -120,13 +121,14 @@ impl Driver {
         }
     }
 
-    fn connected(&mut self, connection: Result<Connection, Failure>) -> Input {
+    fn connected(&mut self, connection: Result<Connection, NoConnection>) -> Input {
         match connection {
             Ok(Connection { stream, certificate, negotiated }) => {
                 self.link = Some(Link::new(stream, certificate));
                 Input::Connected { negotiated }
             }
-            Err(failure) => Input::NotConnected(failure),
+            Err(NoConnection::Unanswered(failure)) => Input::Unanswered(failure),
+            Err(NoConnection::Failed(failure)) => Input::NotConnected(failure),
         }
     }
 
@@ -350,7 +352,7 @@ async fn next_frame(link: &mut Option<Link>) -> Option<Bytes> {
     Some(link.frames.next().await?.ok()?.freeze())
 }
 
-async fn wait_for(connecting: &mut Option<Connecting>) -> Result<Connection, Failure> {
+async fn wait_for(connecting: &mut Option<Connecting>) -> Result<Connection, NoConnection> {
     match connecting {
         Some(connecting) => connecting.await,
         None => std::future::pending().await,

@@ -10,7 +10,7 @@ mod network;
 mod stream;
 
 pub use command::{Command, HELP};
-pub use connect::{Account, Connection, connect};
+pub use connect::{Account, Connection, NoConnection, connect};
 pub use driver::run;
 pub use event::{Ending, ErrorCode, Event, Failure, RequestEnding};
 pub use machine::{Client, Input, Output};

@@ -50,8 +50,10 @@ pub enum Input {
         /// Key exchange and cipher suite.
         negotiated: identity::Negotiated,
     },
-    /// The connection could not be made.
+    /// The connection could not be made: somebody was there, and it came to nothing.
     NotConnected(Failure),
+    /// The connection could not be made: nobody was there.
+    Unanswered(Failure),
     /// The answer to [`Output::CheckServerName`]: an error when the server may not call itself that.
     ServerNameChecked(Result<(), Failure>),
     /// The answer to [`Output::LookUpPin`].
@@ -77,7 +79,7 @@ pub enum Input {
 /// Something that a client wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Connect to the server, and come back with [`Input::Connected`] or [`Input::NotConnected`].
+    /// Connect to the server, and come back with [`Input::Connected`], [`Input::NotConnected`] or [`Input::Unanswered`].
     Connect,
     /// Send the server this frame.
     Send(Bytes),
@@ -258,6 +260,7 @@ impl Machine for Client {
             Input::Start => self.connect(Purpose::LogIn, out),
             Input::Connected { negotiated } => self.connected(negotiated, now, out),
             Input::NotConnected(failure) => self.not_connected(failure, now, out),
+            Input::Unanswered(failure) => self.unanswered(failure, now, out),
             Input::FileFailed(failure) => self.fail(failure, out),
             Input::ServerNameChecked(checked) => self.server_name_checked(checked, now, out),
             Input::Pin(pin) => self.pin(pin, now, out),

@@ -390,6 +390,7 @@ fn nothing_leaves_while_the_line_is_broken() {
     relay.settle();
     says(&mut relay, ALICE, 0..3);
     relay.users[BOB].unreachable = 10;
+    relay.users[BOB].is_rejected = true;
     relay.cut(BOB, Noticed::Both);
     relay.settle();
     assert_eq!(told(&mut relay, ALICE).last().unwrap(), "peer_away bob");
@@ -945,6 +946,39 @@ fn who_does_not_come_back_is_waited_for_so_long_and_no_longer() {
         ],
     );
     assert!(relay.users[BOB].client.deadline().is_some());
+}
+
+/// Two who chat find each other within a second of a network's return, for as long as their server waits for them. A
+/// server that is there, and has no room or no time for them, is left alone for longer.
+#[test]
+fn who_is_in_a_chat_and_meets_nobody_tries_again_soon_for_a_minute() {
+    let waits = |is_rejected| {
+        let mut relay = in_a_chat();
+        relay.users[ALICE].unreachable = NEVER;
+        relay.users[ALICE].is_rejected = is_rejected;
+        relay.cut(ALICE, Noticed::Both);
+        let mut at = 0;
+        let mut waits = Vec::new();
+        while at < 120_000 {
+            for event in relay.news(ALICE) {
+                if let Event::Reconnecting { in_ms } = event {
+                    waits.push((at, in_ms));
+                }
+            }
+            relay.wait(Duration::from_millis(50));
+            at += 50;
+        }
+        waits
+    };
+    let longest = |waits: &[(u64, u64)], from: u64, to: u64| {
+        waits.iter().filter(|(at, _)| (from..to).contains(at)).map(|(_, wait)| *wait).max().unwrap()
+    };
+    let unanswered = waits(false);
+    assert!(longest(&unanswered, 0, 58_000) <= 938, "{unanswered:?}");
+    assert!(longest(&unanswered, 0, 58_000) > 800, "spread: {unanswered:?}");
+    assert!(longest(&unanswered, 80_000, 120_000) >= 7_500, "{unanswered:?}");
+    let rejected = waits(true);
+    assert!(longest(&rejected, 0, 58_000) >= 7_500, "{rejected:?}");
 }
 
 /// However short the time between two cuts: the first attempt after each is made at once.

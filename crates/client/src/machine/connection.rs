@@ -23,6 +23,12 @@ const DOUBTFUL: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(100);
 /// The longest of these waits. All are shortened or lengthened by up to a quarter at random.
 const MAX_RETRY: Duration = Duration::from_secs(10);
+/// The longest of them in a chat while nobody is there: the other side waits, and an attempt costs the server nothing
+/// before it is there. With what is added at random and a log-in, both sides are back a second after it is.
+const MAX_RETRY_IN_CHAT: Duration = Duration::from_millis(750);
+/// How many attempts that failed in a row may be followed by so short a wait: those of a minute, after which the server
+/// ends the chats whose clients are gone.
+const RETRIES_IN_CHAT: u32 = 90;
 /// After the word that the server stops, at least and at most: not all of its clients may come at once when it is back.
 const RESTART_AT_LEAST: Duration = Duration::from_millis(500);
 const RESTART_AT_MOST: Duration = Duration::from_secs(3);
@@ -48,20 +54,25 @@ pub(super) enum Purpose {
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     failed: u32,
+    /// Whether nobody was there at the last one.
+    is_unanswered: bool,
     /// What the user was told of the one who is there in the server's place.
     told: Option<ErrorCode>,
 }
 
 impl Attempts {
     /// How long to wait before the next attempt. `first_wait`: for the first one, which is not owed to a failure.
-    fn next(&mut self, first_wait: Duration, rng: Rng<'_>) -> Duration {
+    /// `in_chat`: whether somebody waits for the user to be back.
+    fn next(&mut self, first_wait: Duration, in_chat: bool, rng: Rng<'_>) -> Duration {
         let failed = self.failed;
         self.failed = failed.saturating_add(1);
         if failed == 0 {
             return first_wait;
         }
+        let is_short = in_chat && self.is_unanswered && failed <= RETRIES_IN_CHAT;
+        let most = if is_short { MAX_RETRY_IN_CHAT } else { MAX_RETRY };
         // Cut off where the longest wait is long reached.
-        let longer = |wait: Duration, _| wait.saturating_add(wait.checked_div(2).unwrap_or_default()).min(MAX_RETRY);
+        let longer = |wait: Duration, _| wait.saturating_add(wait.checked_div(2).unwrap_or_default()).min(most);
         let wait = (1..failed.min(32)).fold(RETRY, longer);
         let part = wait.checked_div(4).unwrap_or_default();
         between(wait.saturating_sub(part), wait.saturating_add(part), rng)
@@ -75,7 +86,13 @@ impl Client {
         }
         self.phase = Phase::Connecting { purpose };
         self.is_by_old_way = false;
+        self.attempts.is_unanswered = false;
         out.push(Output::Connect);
+    }
+
+    pub(super) fn unanswered(&mut self, failure: Failure, now: Instant, out: &mut Vec<Output>) {
+        self.attempts.is_unanswered = true;
+        self.not_connected(failure, now, out);
     }
 
     pub(super) fn connected(&mut self, negotiated: identity::Negotiated, now: Instant, out: &mut Vec<Output>) {
@@ -234,12 +251,18 @@ impl Client {
                 self.attempts.failed = self.attempts.failed.max(1);
             }
         }
-        match self.state.conversation() {
-            Some(conversation) => conversation.breaks(),
-            None => self.end_chat(Ending::Lost, None, out),
-        }
+        let in_chat = match self.state.conversation() {
+            Some(conversation) => {
+                conversation.breaks();
+                true
+            }
+            None => {
+                self.end_chat(Ending::Lost, None, out);
+                false
+            }
+        };
         self.stop_what_needs_a_connection();
-        let wait = self.attempts.next(first_wait, &mut *self.rng);
+        let wait = self.attempts.next(first_wait, in_chat, &mut *self.rng);
         let in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         out.extend([Output::Abandon, Output::Event(Event::Reconnecting { in_ms })]);
         if wait.is_zero() {

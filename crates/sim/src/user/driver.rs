@@ -47,7 +47,10 @@ impl User {
         program.connecting = None;
         if is_refused || waits.is_some() || !server.is_running() {
             let failure = Failure::new(ErrorCode::Unreachable, "it is so in this world");
-            return self.input(Input::NotConnected(failure), model, around);
+            // Whoever refuses is there, and so is a server that is suspended: its system answers.
+            let is_there = server.is_running() && !(is_refused && self.is_unanswered);
+            let input = if is_there { Input::NotConnected } else { Input::Unanswered };
+            return self.input(input(failure), model, around);
         }
         let link = around.network.connect(around.now);
         server.accept(link, self.key.public(), around);

@@ -41,6 +41,8 @@ pub(crate) struct User {
     connections: u64,
     /// How many of the next attempts at a connection fail.
     pub(crate) unreachable: u64,
+    /// Whether somebody is there to let them fail.
+    pub(crate) is_rejected: bool,
     pub(crate) quit: bool,
 }
 
@@ -120,7 +122,11 @@ impl Relay {
                 if let Some(left) = this.unreachable.checked_sub(1) {
                     this.unreachable = left;
                     let failure = client::Failure::new(client::ErrorCode::Unreachable, "the test wants it so");
-                    return Some(Input::NotConnected(failure));
+                    return Some(if this.is_rejected {
+                        Input::NotConnected(failure)
+                    } else {
+                        Input::Unanswered(failure)
+                    });
                 }
                 self.connects(user);
                 let negotiated = Negotiated { group: "test".into(), suite: "test".into() };
@@ -401,6 +407,7 @@ impl User {
             is_cut: false,
             connections: 0,
             unreachable: 0,
+            is_rejected: false,
             quit: false,
         }
     }
