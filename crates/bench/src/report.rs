@@ -2,10 +2,13 @@
 
 mod goal;
 mod metric;
+mod people;
 mod plot;
 mod summary;
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs, io::ErrorKind, path::Path};
+
+use serde::de::DeserializeOwned;
 
 use self::{
     goal::GOALS,
@@ -26,10 +29,12 @@ type BySystem = BTreeMap<String, Summary>;
 /// # Errors
 /// [`Fault::File`] when the rows cannot be read or the report not be written.
 pub(crate) fn write(dir: &Path) -> Result<(), Fault> {
-    let path = dir.join("rows.jsonl");
-    let text = fs::read_to_string(&path).map_err(|error| Fault::file(&path, error))?;
-    let rows = text.lines().map(|line| serde_json::from_str(line).map_err(|error| Fault::file(&path, error)));
-    let rows = rows.collect::<Result<Vec<Row>, _>>()?;
+    let (rows, people) = (read::<Row>(&dir.join("rows.jsonl")), read::<people::Row>(&dir.join(people::FILE)));
+    // What was not measured is missing; what was must be readable.
+    let (rows, people) = match (rows?, people?) {
+        (None, None) => return Err(Fault::file(dir, "holds no rows")),
+        (rows, people) => (rows.unwrap_or_default(), people.unwrap_or_default()),
+    };
     let refused = fs::read_to_string(dir.join("refused.jsonl")).unwrap_or_default();
 
     let put = |name: &str, text: &str| {
@@ -42,9 +47,23 @@ pub(crate) fn write(dir: &Path) -> Result<(), Fault> {
             put(&metric.plot(), &plot::bars(metric, &figures))?;
         }
     }
-    put("report.md", &document(&rows, refused.lines().count()))?;
+    put("report.md", &document(&rows, &people, refused.lines().count()))?;
+    say(format_args!("{}", people::table(&people)));
     say(format_args!("{}", dir.join("report.md").display()));
     Ok(())
+}
+
+/// The rows of a file, if there is one.
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<Vec<T>>, Fault> {
+    let failed = |error: &dyn std::fmt::Display| Fault::file(path, error);
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            let rows = text.lines().map(|line| serde_json::from_str(line).map_err(|error| failed(&error)));
+            rows.collect::<Result<Vec<T>, _>>().map(Some)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(&error)),
+    }
 }
 
 /// A run in a line.
@@ -72,13 +91,14 @@ fn by_system(metric: &Metric, rows: &[Row]) -> BySystem {
     values.into_iter().filter_map(|(system, values)| Some((system, Summary::of(values)?))).collect()
 }
 
-fn document(rows: &[Row], refused: usize) -> String {
+fn document(rows: &[Row], people: &[people::Row], refused: usize) -> String {
     let mut text = String::from("# What was measured\n\n");
     let _ = writeln!(
         text,
-        "Medians, and in brackets the least and the most, of the runs in `rows.jsonl`; the machine and all versions are in \
-         `machine.jsonl`. {} runs are reported, {refused} are not, since something went wrong in them (`refused.jsonl`).\n",
-        rows.len()
+        "Medians, and in brackets the least and the most, of the runs in `rows.jsonl` and `people.jsonl`; the machine \
+         and all versions are in `machine.jsonl`, and beside what people wait for. {} runs are reported, {refused} are \
+         not, since something went wrong in them (`refused.jsonl`).\n",
+        rows.len().saturating_add(people.len())
     );
     if let Some(others) = Summary::of(rows.iter().filter_map(|row| row.figures.others()).collect()) {
         let _ = writeln!(
@@ -87,13 +107,16 @@ fn document(rows: &[Row], refused: usize) -> String {
             others.median, others.least, others.most
         );
     }
-    text.push_str("| goal | measured | |\n|---|---|---|\n");
+    if !rows.is_empty() {
+        text.push_str("| goal | measured | |\n|---|---|---|\n");
+    }
     for goal in GOALS {
         if let Some(outcome) = goal.outcome(|metric| by_system(metric, rows)) {
             let met = if outcome.is_met { "met" } else { "**not met**" };
             let _ = writeln!(text, "| {} | {} | {met} |", goal.text(), outcome.measured);
         }
     }
+    let _ = write!(text, "\n{}", people::table(people));
     for metric in METRICS {
         let figures = by_system(metric, rows);
         if !figures.is_empty() {
@@ -158,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_report_has_medians_spreads_ratios_and_goals() {
-        let text = document(&rows(), 2);
+        let text = document(&rows(), &[], 2);
         let has = |line: &str| assert!(text.lines().any(|there| there == line), "{line}\nis not in\n{text}");
         has("| pipe | 6,000 (6,000–6,000) | 1.00 | 1 |");
         has("| sottovoce | 9,000 (7,000–9,500) | 1.50 | 3 |");
@@ -168,7 +191,21 @@ mod tests {
         has("| Log-in, CPU ms each: below mosquitto, nats-server | 0.170; nats-server 0.160 | **not met** |");
         has("Beside server and generator, others on the machine took 0.25 cores (0.25–0.25).");
         assert!(text.contains("8 runs are reported, 2 are not"));
+        has("| start to password prompt, plain lines | p99 ≤ 50 ms | not measured | – |");
         assert!(!text.contains("Saturated"), "nothing is said of what was not measured");
+    }
+
+    #[test]
+    fn a_folder_may_hold_either_kind_of_rows_and_must_hold_one() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(write(dir.path()).is_err());
+        let row = r#"{"work":"start-line","quick":false,"others_cores":0.1,"p50":3.0,"p99":4.0,"samples":200}"#;
+        fs::write(dir.path().join(people::FILE), format!("{row}\n")).unwrap();
+        write(dir.path()).unwrap();
+        let text = fs::read_to_string(dir.path().join("report.md")).unwrap();
+        assert!(text.contains("| 4.0 ms (4.0–4.0), p50 3.0 ms, 1 run | yes |"), "{text}");
+        fs::write(dir.path().join("rows.jsonl"), "no row\n").unwrap();
+        assert!(write(dir.path()).is_err());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     runtime::{Builder, Runtime},
     sync::watch,
     task::{JoinHandle, JoinSet},
@@ -30,6 +30,8 @@ pub(crate) enum Passage {
     Refused,
     /// It hears nothing, and gets through once the way is open.
     Held,
+    /// Nobody listens there: the system refuses it.
+    Nobody,
 }
 
 /// One client's way to the server, a TCP proxy on loopback; it ends when dropped. Whatever it resets it resets at both
@@ -210,7 +212,7 @@ impl Shared {
 
     async fn connect(&self) -> io::Result<TcpStream> {
         self.until(|state| state.passage != Passage::Held).await;
-        if self.state.borrow().passage == Passage::Refused {
+        if matches!(self.state.borrow().passage, Passage::Refused | Passage::Nobody) {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.server)).await?;
@@ -246,12 +248,28 @@ impl Shared {
     }
 }
 
-async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+async fn listen(mut listener: TcpListener, shared: Arc<Shared>) {
     // Dropped with this task, which ends all that is carried.
     let mut carried = JoinSet::new();
-    while let Ok((client, _)) = listener.accept().await {
-        client.set_nodelay(true).unwrap();
-        let (shared, born) = (shared.clone(), *shared.state.borrow());
-        carried.spawn(async move { shared.carry(client, born).await });
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.until(|state| state.passage == Passage::Nobody) => {
+                let address = listener.local_addr().unwrap();
+                drop(listener);
+                // Holds the port, and does not listen yet.
+                let socket = TcpSocket::new_v4().unwrap();
+                socket.set_reuseaddr(true).unwrap();
+                socket.bind(address).unwrap();
+                shared.until(|state| state.passage != Passage::Nobody).await;
+                listener = socket.listen(1024).unwrap();
+            }
+            accepted = listener.accept() => {
+                let Ok((client, _)) = accepted else { return };
+                client.set_nodelay(true).unwrap();
+                let (shared, born) = (shared.clone(), *shared.state.borrow());
+                carried.spawn(async move { shared.carry(client, born).await });
+            }
+        }
     }
 }
