@@ -133,10 +133,10 @@ impl User {
         if program.client.deadline().is_some_and(|at| at <= around.now) {
             around.violated("no one stuck past a timer: a client's deadline has passed and stays");
         }
-        if let Some(command) = command {
-            if let Err(broken) = watch::commanded(model, self.index, &command, &out, around.now) {
-                around.violated(broken);
-            }
+        if let Some(command) = command
+            && let Err(broken) = watch::commanded(model, self.index, &command, &out, around.now)
+        {
+            around.violated(broken);
         }
         match around.sabotage {
             Some(Sabotage::ShowsLate) => {
