@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn who_waits_is_woken_by_a_letter_and_by_an_order_and_by_nothing_that_is_not_taken() {
         let (mailbox, mut inbox) = mailbox(128, 100);
-        let woken = std::sync::Arc::new(Woken::default());
+        let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         let mut cx = Context::from_waker(&waker);
         assert!(inbox.poll_ready(&mut cx, true).is_pending());
@@ -404,13 +404,13 @@ mod tests {
 
     impl Woken {
         fn count(&self) -> usize {
-            self.0.load(std::sync::atomic::Ordering::SeqCst)
+            self.0.load(Ordering::SeqCst)
         }
     }
 
     impl std::task::Wake for Woken {
         fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            self.0.fetch_add(1, Ordering::SeqCst);
         }
     }
 

@@ -36,7 +36,8 @@ thread_local! {
     /// reads a connection holds the beginning of a record at most.
     static INCOMING: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_AT_ONCE]);
     /// Where records are sealed. What the socket does not take is kept by the connection.
-    static OUTGOING: RefCell<Vec<u8>> = RefCell::new(vec![0; BEFORE_SEALED + sealed_length(SEALED_AT_ONCE)]);
+    static OUTGOING: RefCell<Vec<u8>> =
+        RefCell::new(vec![0; BEFORE_SEALED.saturating_add(sealed_length(SEALED_AT_ONCE))]);
 }
 
 /// A connection over which frames come and go, once the handshake is through.
