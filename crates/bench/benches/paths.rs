@@ -26,7 +26,7 @@ use server::session::{Input, Session};
 
 use stage::{
     ACCEPTER, CALLER, frames,
-    handshake::Ends,
+    handshake::{Ends, sealed},
     relay::{Relay, session, short_message},
 };
 
@@ -36,12 +36,12 @@ fn chatting() -> (Relay, Bytes) {
     for _ in 0..64 {
         relay.receive(CALLER, &message);
         relay.deliver(ACCEPTER);
-        relay.unsent(ACCEPTER, |_| ());
+        relay.unsent(ACCEPTER);
     }
     (relay, message)
 }
 
-// Messages one by one: bytes of a frame in at one session, its signal through router and mailbox, in at the other
+// Messages one by one: bytes of a frame in at one session, its signal through the mailbox, in at the other
 // session, and bytes out.
 #[library_benchmark]
 #[bench::messages_1000(setup = chatting)]
@@ -49,7 +49,7 @@ fn relay((mut relay, message): (Relay, Bytes)) -> Relay {
     for _ in 0..1000 {
         relay.receive(CALLER, black_box(&message));
         relay.deliver(ACCEPTER);
-        relay.unsent(ACCEPTER, |bytes| black_box(bytes.len()));
+        black_box(relay.unsent(ACCEPTER));
     }
     relay
 }
@@ -62,9 +62,34 @@ fn relay_in_bursts((mut relay, message): (Relay, Bytes)) -> Relay {
     for _ in 0..50 {
         relay.receive(CALLER, black_box(&burst));
         relay.deliver(ACCEPTER);
-        relay.unsent(ACCEPTER, |bytes| black_box(bytes.len()));
+        black_box(relay.unsent(ACCEPTER));
     }
     relay
+}
+
+/// A relay whose two connections go over TLS, and records that the caller sends, a message in each.
+fn chatting_over_tls() -> (Relay, Vec<Vec<u8>>) {
+    let (ends, (mut relay, message)) = (Ends::new(), chatting());
+    let [(mut caller, callers), (mut accepter, accepters)] = [(); 2].map(|()| ends.handshake());
+    relay.go_on_over(CALLER, callers);
+    relay.go_on_over(ACCEPTER, accepters);
+    relay.receive(CALLER, &sealed(&mut caller, &message));
+    relay.deliver(ACCEPTER);
+    accepter.read_tls(&mut &relay.unsent(ACCEPTER)[..]).unwrap();
+    assert_eq!(accepter.process_new_packets().unwrap().plaintext_bytes_to_read(), message.len());
+    (relay, (0..1000).map(|_| sealed(&mut caller, &message)).collect())
+}
+
+// Messages one by one, from record to record: the whole way between two calls to the system, tasks left out.
+#[library_benchmark]
+#[bench::messages_1000(setup = chatting_over_tls)]
+fn relay_over_tls((mut relay, records): (Relay, Vec<Vec<u8>>)) -> (Relay, Vec<Vec<u8>>) {
+    for record in &records {
+        relay.receive(CALLER, black_box(record));
+        relay.deliver(ACCEPTER);
+        black_box(relay.unsent(ACCEPTER));
+    }
+    (relay, records)
 }
 
 // What a client does with a message's frame on its way out: fields to bytes.
@@ -130,6 +155,6 @@ fn handshake_of_server(ends: Ends) -> Ends {
     ends
 }
 
-library_benchmark_group!(name = messages, benchmarks = [relay, relay_in_bursts, encode, decode]);
+library_benchmark_group!(name = messages, benchmarks = [relay, relay_in_bursts, relay_over_tls, encode, decode]);
 library_benchmark_group!(name = log_ins, benchmarks = [log_in, handshake, handshake_of_server]);
 main!(library_benchmark_groups = [messages, log_ins]);

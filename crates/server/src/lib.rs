@@ -16,7 +16,7 @@ pub mod router;
 pub mod session;
 pub mod setup;
 pub mod signal;
-mod tls;
+pub mod tls;
 mod transport;
 mod turns;
 

@@ -1,9 +1,11 @@
 //! A TLS handshake in memory, with the configurations that clients and server have.
 
-use std::sync::Arc;
+use std::{io::Write as _, sync::Arc};
 
+use bytes::BytesMut;
 use identity::{Roots, client_config, issue, make_authority, server_config};
-use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, ClientConnection, ServerConfig};
+use server::tls::Tls;
 
 use super::{CALLER, key, server};
 
@@ -28,22 +30,30 @@ impl Ends {
         };
         let (client, server) = ends.handshake();
         assert_eq!(identity::negotiated(&client).unwrap().group, "X25519MLKEM768");
-        assert_eq!(identity::client_key(&server).unwrap(), key(CALLER).public());
+        assert_eq!(identity::client_key(server.state()).unwrap(), key(CALLER).public());
         ends
     }
 
     /// A whole handshake.
-    pub(crate) fn handshake(&self) -> (ClientConnection, ServerConnection) {
+    pub(crate) fn handshake(&self) -> (ClientConnection, Tls) {
         let name = server().to_string().try_into().unwrap();
         let mut client = ClientConnection::new(self.client.clone(), name).unwrap();
-        let mut server = ServerConnection::new(self.server.clone()).unwrap();
+        let mut server = Tls::new(self.server.clone()).unwrap();
         let mut flight = Vec::new();
-        while client.is_handshaking() || server.is_handshaking() {
+        while client.is_handshaking() || server.state().is_handshaking() {
             client_turn(&mut client, &mut flight);
             server_turn(&mut server, &mut flight);
         }
         (client, server)
     }
+}
+
+/// What a client sends with these bytes in it.
+pub(crate) fn sealed(client: &mut ClientConnection, bytes: &[u8]) -> Vec<u8> {
+    let mut records = Vec::new();
+    client.writer().write_all(bytes).unwrap();
+    client.write_tls(&mut records).unwrap();
+    records
 }
 
 /// Takes in what has come and puts what is to be sent in its place.
@@ -61,14 +71,10 @@ fn client_turn(client: &mut ClientConnection, flight: &mut Vec<u8>) {
 
 /// As [`client_turn`]. In a function of its own, so that what the server does can be counted alone.
 #[inline(never)]
-fn server_turn(server: &mut ServerConnection, flight: &mut Vec<u8>) {
-    let mut received = flight.as_slice();
-    while !received.is_empty() {
-        server.read_tls(&mut received).unwrap();
-        server.process_new_packets().unwrap();
-    }
+fn server_turn(server: &mut Tls, flight: &mut Vec<u8>) {
+    let (mut plain, mut answers) = (BytesMut::new(), BytesMut::new());
+    let opened = server.open(flight, &mut plain, &mut answers).unwrap();
+    assert_eq!((opened.used, plain.len()), (flight.len(), 0));
     flight.clear();
-    while server.wants_write() {
-        server.write_tls(flight).unwrap();
-    }
+    flight.extend_from_slice(&answers);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use protocol::{Machine as _, ToServer};
 use server::{
     config::Config,
@@ -10,6 +10,7 @@ use server::{
     router::Router,
     session::{Input, Output, Session},
     signal::SessionId,
+    tls::Tls,
 };
 
 use super::{ACCEPTER, CALLER, frames, key, line::Line, name, now, server};
@@ -25,6 +26,8 @@ pub(crate) struct Relay {
 struct Seat {
     session: Session,
     mailbox: Mailbox,
+    /// The other's, which a connection has at hand while there is a chat.
+    peers: Mailbox,
     inbox: Inbox,
     line: Line,
     out: Vec<Output>,
@@ -40,10 +43,17 @@ impl Relay {
     /// Two connections that have not logged in.
     pub(crate) fn new() -> Self {
         let (now, config) = (now(), Config::new(server()));
-        let seats = [CALLER, ACCEPTER].map(|user| {
-            let (mailbox, inbox) = mailbox(config.mailbox_frames, config.mailbox_bytes);
-            Seat { session: session(user, now), mailbox, inbox, line: Line::new(), out: Vec::new() }
-        });
+        let [(callers, first), (accepters, second)] =
+            [(); 2].map(|()| mailbox(config.mailbox_frames, config.mailbox_bytes));
+        let seat = |user, mailbox: &Mailbox, peers: &Mailbox, inbox| Seat {
+            session: session(user, now),
+            mailbox: mailbox.clone(),
+            peers: peers.clone(),
+            inbox,
+            line: Line::new(),
+            out: Vec::new(),
+        };
+        let seats = [seat(CALLER, &callers, &accepters, first), seat(ACCEPTER, &accepters, &callers, second)];
         Self { router: Router::new(config.list_page), now, seats }
     }
 
@@ -76,7 +86,7 @@ impl Relay {
         self.receive(user, &frames::on_the_wire(&frame.encode().unwrap()));
         self.deliver(1 - user);
         for user in [CALLER, ACCEPTER] {
-            self.unsent(user, |_| ());
+            self.unsent(user);
         }
     }
 
@@ -95,12 +105,14 @@ impl Relay {
         }
     }
 
-    /// What is to go out on a user's connection; it is gone afterwards.
-    pub(crate) fn unsent<T>(&mut self, user: usize, look: impl FnOnce(&[u8]) -> T) -> T {
-        let unsent = self.seats[user].line.unsent();
-        let result = look(unsent);
-        unsent.clear();
-        result
+    /// What is to go out on a user's connection; it is gone from there afterwards.
+    pub(crate) fn unsent(&mut self, user: usize) -> BytesMut {
+        self.seats[user].line.unsent()
+    }
+
+    /// Has a user's connection go on over TLS.
+    pub(crate) fn go_on_over(&mut self, user: usize, tls: Tls) {
+        self.seats[user].line = Line::over(tls);
     }
 
     /// The session alone, at this moment.
@@ -110,14 +122,14 @@ impl Relay {
 
     pub(crate) fn input(&mut self, user: usize, input: Input) {
         let Self { router, now, seats } = self;
-        let Seat { session, mailbox, line, out, .. } = &mut seats[user];
+        let Seat { session, mailbox, peers, line, out, .. } = &mut seats[user];
         let mut next = Some(input);
         while let Some(input) = next.take() {
             session.handle(input, *now, out);
             for output in out.drain(..) {
                 match output {
                     Output::Send(frame) => line.send(&frame),
-                    Output::Signal { to, signal } => router.send(&to, signal).unwrap(),
+                    Output::Signal { signal, .. } => peers.send(signal).unwrap(),
                     Output::LookUp(_) => next = Some(Input::Registered(Some(Some(key(user).public())))),
                     Output::Register { user: online, held } => {
                         let id = SessionId::new(u64::try_from(user).unwrap());
