@@ -36,7 +36,7 @@ fn chatting() -> (Relay, Bytes) {
     for _ in 0..64 {
         relay.receive(CALLER, &message);
         relay.deliver(ACCEPTER);
-        relay.unsent(ACCEPTER);
+        relay.flush(ACCEPTER, |_| {});
     }
     (relay, message)
 }
@@ -49,7 +49,7 @@ fn relay((mut relay, message): (Relay, Bytes)) -> Relay {
     for _ in 0..1000 {
         relay.receive(CALLER, black_box(&message));
         relay.deliver(ACCEPTER);
-        black_box(relay.unsent(ACCEPTER));
+        relay.flush(ACCEPTER, |bytes| _ = black_box(bytes));
     }
     relay
 }
@@ -62,7 +62,7 @@ fn relay_in_bursts((mut relay, message): (Relay, Bytes)) -> Relay {
     for _ in 0..50 {
         relay.receive(CALLER, black_box(&burst));
         relay.deliver(ACCEPTER);
-        black_box(relay.unsent(ACCEPTER));
+        relay.flush(ACCEPTER, |bytes| _ = black_box(bytes));
     }
     relay
 }
@@ -75,7 +75,7 @@ fn chatting_over_tls() -> (Relay, Vec<Vec<u8>>) {
     relay.go_on_over(ACCEPTER, accepters);
     relay.receive(CALLER, &sealed(&mut caller, &message));
     relay.deliver(ACCEPTER);
-    accepter.read_tls(&mut &relay.unsent(ACCEPTER)[..]).unwrap();
+    relay.flush(ACCEPTER, |mut bytes| _ = accepter.read_tls(&mut bytes).unwrap());
     assert_eq!(accepter.process_new_packets().unwrap().plaintext_bytes_to_read(), message.len());
     (relay, (0..1000).map(|_| sealed(&mut caller, &message)).collect())
 }
@@ -87,7 +87,7 @@ fn relay_over_tls((mut relay, records): (Relay, Vec<Vec<u8>>)) -> (Relay, Vec<Ve
     for record in &records {
         relay.receive(CALLER, black_box(record));
         relay.deliver(ACCEPTER);
-        black_box(relay.unsent(ACCEPTER));
+        relay.flush(ACCEPTER, |bytes| _ = black_box(bytes));
     }
     (relay, records)
 }

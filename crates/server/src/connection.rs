@@ -177,24 +177,24 @@ impl Connection {
     /// Sends what is to be sent, and sees what there is to be done then.
     fn poll_ready(&mut self, cx: &mut Context<'_>, is_to_end: bool, alarm_rings: bool) -> Poll<Ready> {
         let mut is_lost = matches!(self.transport.poll_send(cx), Poll::Ready(Err(_)));
-        let unsent = self.transport.unsent();
+        let unsent = self.transport.channel().unsent();
         let has_mail = self.inbox.poll_ready(cx, unsent < MAX_UNSENT).is_ready();
         let mut has_frame = false;
         // One that another has replaced takes in no more.
         if unsent < MAX_UNSENT_WITH_ANSWERS && !self.inbox.is_to_end() {
-            has_frame = self.transport.has_frame(self.max_frame);
+            has_frame = self.transport.channel().has_frame(self.max_frame);
             if !has_frame && !is_lost {
                 // One read has whole frames at most times. What it has not is read for when it comes.
-                while !self.transport.is_over()
+                while !self.transport.channel().is_over()
                     && let Poll::Ready(received) = self.transport.poll_receive(cx, &self.visit)
                 {
                     is_lost |= received.is_err();
-                    has_frame = self.transport.has_frame(self.max_frame);
+                    has_frame = self.transport.channel().has_frame(self.max_frame);
                     if has_frame || is_lost {
                         break;
                     }
                 }
-                is_lost |= self.transport.is_over() && !has_frame;
+                is_lost |= self.transport.channel().is_over() && !has_frame;
             }
         }
         let ready = Ready { is_to_end, has_mail, has_frame, is_lost, alarm_rings };
@@ -247,7 +247,7 @@ impl Connection {
     fn letters(&mut self) {
         for _ in 0..MAX_LETTERS {
             // What a session that has ended, by a timer, does not take in is answered when the connection closes.
-            if !self.goes_on() || self.transport.unsent() >= MAX_UNSENT {
+            if !self.goes_on() || self.transport.channel().unsent() >= MAX_UNSENT {
                 return;
             }
             let Some(letter) = self.inbox.try_receive() else {
@@ -259,8 +259,8 @@ impl Connection {
 
     /// Takes in the frames that have come, until it is the turn of others.
     fn frames(&mut self) {
-        while self.goes_on() && self.transport.unsent() < MAX_UNSENT_WITH_ANSWERS && !self.inbox.is_to_end() {
-            match self.transport.take_frame(self.max_frame) {
+        while self.goes_on() && self.transport.channel().unsent() < MAX_UNSENT_WITH_ANSWERS && !self.inbox.is_to_end() {
+            match self.transport.channel().take_frame(self.max_frame) {
                 Ok(Some(frame)) => self.input(Input::Frame(frame)),
                 Ok(None) => return,
                 Err(_) => return self.input(Input::End(ServerError::Protocol)),
@@ -279,7 +279,7 @@ impl Connection {
                     _ if self.ending => {}
                     Output::Send(frame) => {
                         self.relay.counters.count_frame(&frame, self.registered.is_some());
-                        self.transport.enqueue(&frame);
+                        self.transport.channel().enqueue(&frame);
                     }
                     Output::Signal { to, signal } => self.signal(to, signal),
                     Output::LookUp(user) => self.awaited = Some(Awaited::LogIn(user)),

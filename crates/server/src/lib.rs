@@ -3,6 +3,7 @@
 
 pub mod admission;
 mod buffer;
+pub mod channel;
 pub mod config;
 mod connection;
 pub mod counters;
@@ -16,7 +17,7 @@ pub mod router;
 pub mod session;
 pub mod setup;
 pub mod signal;
-pub mod tls;
+mod tls;
 mod transport;
 mod turns;
 

@@ -131,11 +131,12 @@ impl Clients {
             relay.deliver(user);
         }
         for (user, frames) in frames.iter_mut().enumerate() {
-            let mut bytes = relay.unsent(user);
-            while bytes.has_remaining() {
-                let length = usize::from(bytes.get_u16());
-                frames.push_back(bytes.copy_to_bytes(length));
-            }
+            relay.flush(user, |mut bytes| {
+                while bytes.has_remaining() {
+                    let length = usize::from(bytes.get_u16());
+                    frames.push_back(bytes.copy_to_bytes(length));
+                }
+            });
         }
     }
 }

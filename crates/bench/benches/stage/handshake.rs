@@ -2,10 +2,9 @@
 
 use std::{io::Write as _, sync::Arc};
 
-use bytes::BytesMut;
 use identity::{Roots, client_config, issue, make_authority, server_config};
 use rustls::{ClientConfig, ClientConnection, ServerConfig};
-use server::tls::Tls;
+use server::channel::Channel;
 
 use super::{CALLER, key, server};
 
@@ -30,19 +29,19 @@ impl Ends {
         };
         let (client, server) = ends.handshake();
         assert_eq!(identity::negotiated(&client).unwrap().group, "X25519MLKEM768");
-        assert_eq!(identity::client_key(server.state()).unwrap(), key(CALLER).public());
+        assert_eq!(identity::client_key(server.tls()).unwrap(), key(CALLER).public());
         ends
     }
 
     /// A whole handshake.
-    pub(crate) fn handshake(&self) -> (ClientConnection, Tls) {
+    pub(crate) fn handshake(&self) -> (ClientConnection, Channel) {
         let name = server().to_string().try_into().unwrap();
         let mut client = ClientConnection::new(self.client.clone(), name).unwrap();
-        let mut server = Tls::new(self.server.clone()).unwrap();
-        let mut flight = Vec::new();
-        while client.is_handshaking() || server.state().is_handshaking() {
+        let mut server = Channel::new(self.server.clone()).unwrap();
+        let (mut flight, mut incoming) = (Vec::new(), vec![0; 32 * 1024]);
+        while client.is_handshaking() || server.tls().is_handshaking() {
             client_turn(&mut client, &mut flight);
-            server_turn(&mut server, &mut flight);
+            server_turn(&mut server, &mut incoming, &mut flight);
         }
         (client, server)
     }
@@ -71,10 +70,10 @@ fn client_turn(client: &mut ClientConnection, flight: &mut Vec<u8>) {
 
 /// As [`client_turn`]. In a function of its own, so that what the server does can be counted alone.
 #[inline(never)]
-fn server_turn(server: &mut Tls, flight: &mut Vec<u8>) {
-    let (mut plain, mut answers) = (BytesMut::new(), BytesMut::new());
-    let opened = server.open(flight, &mut plain, &mut answers).unwrap();
-    assert_eq!((opened.used, plain.len()), (flight.len(), 0));
+fn server_turn(server: &mut Channel, incoming: &mut [u8], flight: &mut Vec<u8>) {
+    server.room(incoming).unwrap()[..flight.len()].copy_from_slice(flight);
+    server.take_in(incoming, flight.len()).unwrap();
     flight.clear();
-    flight.extend_from_slice(&answers);
+    flight.extend_from_slice(server.sealed());
+    server.sent(flight.len());
 }

@@ -1,75 +1,71 @@
 //! What stands between a socket and a session.
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use protocol::{limits::MAX_FRAME, split_frame};
-use server::tls::Tls;
+use protocol::{first_frame, limits::MAX_FRAME};
+use server::channel::{Channel, SEALING};
 
-/// Bytes that a frame may keep in memory beyond its own.
-const SLACK: usize = 64;
-
-/// One connection's bytes, both ways, as the server's connection treats them between two calls to the system: over TLS,
-/// or in clear where the machines alone are looked at.
-pub(crate) struct Line {
-    tls: Option<Tls>,
-    /// Where what comes is read to and decrypted.
-    incoming: Vec<u8>,
-    received: BytesMut,
-    unsent: BytesMut,
+/// One connection's bytes, both ways: as the server has them, or in clear where the machines alone are looked at.
+pub(crate) enum Line {
+    InClear { received: BytesMut, unsent: BytesMut },
+    OverTls { channel: Box<Channel>, incoming: Vec<u8>, outgoing: Vec<u8> },
 }
 
 impl Line {
     /// In clear.
     pub(crate) fn new() -> Self {
-        Self { tls: None, incoming: Vec::new(), received: BytesMut::new(), unsent: BytesMut::new() }
+        Self::InClear { received: BytesMut::new(), unsent: BytesMut::new() }
     }
 
     /// Over TLS, its handshake done.
-    pub(crate) fn over(tls: Tls) -> Self {
-        Self { tls: Some(tls), ..Self::new() }
+    pub(crate) fn over(channel: Channel) -> Self {
+        Self::OverTls { channel: Box::new(channel), incoming: vec![0; 32 * 1024], outgoing: vec![0; SEALING] }
     }
 
     /// Bytes came: whole records, or parts of frames.
     pub(crate) fn receive(&mut self, bytes: &[u8]) {
-        let Some(tls) = &mut self.tls else {
-            return self.received.put_slice(bytes);
-        };
-        bytes.clone_into(&mut self.incoming);
-        let opened = tls.open(&mut self.incoming, &mut self.received, &mut BytesMut::new()).unwrap();
-        assert_eq!(opened.used, bytes.len());
+        match self {
+            Self::InClear { received, .. } => received.put_slice(bytes),
+            Self::OverTls { channel, incoming, .. } => {
+                channel.room(incoming).unwrap()[..bytes.len()].copy_from_slice(bytes);
+                channel.take_in(incoming, bytes.len()).unwrap();
+            }
+        }
     }
 
-    /// The next frame that is there as a whole: the buffer itself where there is nothing else in it.
+    /// The next frame that is there as a whole.
     pub(crate) fn next(&mut self) -> Option<Bytes> {
-        let (frame, rest) = split_frame(&self.received, MAX_FRAME).unwrap()?;
-        let (length, is_last) = (frame.len(), rest.is_empty());
-        let whole = self.received.len() - rest.len();
-        if is_last && self.received.capacity() <= whole + SLACK {
-            return Some(std::mem::take(&mut self.received).split_off(whole - length).freeze());
+        match self {
+            Self::InClear { received, .. } => {
+                let frame = Bytes::copy_from_slice(first_frame(received, MAX_FRAME).unwrap()?);
+                received.advance(2 + frame.len());
+                Some(frame)
+            }
+            Self::OverTls { channel, .. } => channel.take_frame(MAX_FRAME).unwrap(),
         }
-        let frame = Bytes::copy_from_slice(frame);
-        self.received.advance(whole);
-        if is_last {
-            self.received = BytesMut::new();
-        }
-        Some(frame)
     }
 
     /// Puts a frame behind those that are still to be sent.
     pub(crate) fn send(&mut self, frame: &Bytes) {
-        self.unsent.put_u16(frame.len().try_into().unwrap());
-        self.unsent.put_slice(frame);
+        match self {
+            Self::InClear { unsent, .. } => {
+                unsent.put_u16(frame.len().try_into().unwrap());
+                unsent.put_slice(frame);
+            }
+            Self::OverTls { channel, .. } => channel.enqueue(frame),
+        }
     }
 
-    /// What a socket would be given of them.
-    pub(crate) fn unsent(&mut self) -> BytesMut {
-        let unsent = std::mem::take(&mut self.unsent);
-        let Some(tls) = &mut self.tls else {
-            return unsent;
-        };
-        let mut records = BytesMut::new();
-        if !unsent.is_empty() {
-            tls.seal(&mut [], &unsent, &mut records).unwrap();
+    /// Has a socket's part done with them.
+    pub(crate) fn flush(&mut self, socket: impl FnOnce(&[u8])) {
+        match self {
+            Self::InClear { unsent, .. } => {
+                socket(unsent);
+                unsent.clear();
+            }
+            Self::OverTls { channel, outgoing, .. } => {
+                let count = channel.seal(outgoing).unwrap();
+                socket(&outgoing[..count]);
+            }
         }
-        records
     }
 }

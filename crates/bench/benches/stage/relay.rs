@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use protocol::{Machine as _, ToServer};
 use server::{
+    channel::Channel,
     config::Config,
     mailbox::{Inbox, Mailbox, mailbox},
     router::Router,
     session::{Input, Output, Session},
     signal::SessionId,
-    tls::Tls,
 };
 
 use super::{ACCEPTER, CALLER, frames, key, line::Line, name, now, server};
@@ -86,7 +86,7 @@ impl Relay {
         self.receive(user, &frames::on_the_wire(&frame.encode().unwrap()));
         self.deliver(1 - user);
         for user in [CALLER, ACCEPTER] {
-            self.unsent(user);
+            self.flush(user, |_| {});
         }
     }
 
@@ -105,14 +105,14 @@ impl Relay {
         }
     }
 
-    /// What is to go out on a user's connection; it is gone from there afterwards.
-    pub(crate) fn unsent(&mut self, user: usize) -> BytesMut {
-        self.seats[user].line.unsent()
+    /// Hands to a socket what is to go out on a user's connection.
+    pub(crate) fn flush(&mut self, user: usize, socket: impl FnOnce(&[u8])) {
+        self.seats[user].line.flush(socket);
     }
 
     /// Has a user's connection go on over TLS.
-    pub(crate) fn go_on_over(&mut self, user: usize, tls: Tls) {
-        self.seats[user].line = Line::over(tls);
+    pub(crate) fn go_on_over(&mut self, user: usize, channel: Channel) {
+        self.seats[user].line = Line::over(channel);
     }
 
     /// The session alone, at this moment.
