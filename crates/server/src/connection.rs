@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use futures_util::FutureExt as _;
@@ -282,7 +282,7 @@ impl Connection {
                         self.transport.channel().enqueue(&frame);
                     }
                     Output::Signal { to, signal } => self.signal(to, signal),
-                    Output::LookUp(user) => self.awaited = Some(Awaited::LogIn(user)),
+                    Output::LookUp(user) => self.begin_log_in(user),
                     Output::Register { user, held } => self.register(user, held),
                     Output::List(page) => {
                         if let Some(user) = self.session.user() {
@@ -336,6 +336,15 @@ impl Connection {
         self.answer(Input::Undelivered { to, chat, is_repeated, why });
     }
 
+    fn begin_log_in(&mut self, user: UserName) {
+        self.visit.gets_further();
+        self.sweep = self.relay.sweeps();
+        if self.relay.known.has(&user, &self.key, self.relay.directory.stamp(calendar())) {
+            return self.answer(Input::Registered(Some(Some(self.key))));
+        }
+        self.awaited = Some(Awaited::LogIn(user));
+    }
+
     fn register(&mut self, user: UserName, held: Option<ChatId>) {
         if !self.visit.logs_in() {
             // It has just had to make room.
@@ -354,8 +363,6 @@ impl Connection {
     async fn wait_for(&mut self, awaited: Awaited) {
         let answer = match awaited {
             Awaited::LogIn(user) => {
-                self.visit.gets_further();
-                self.sweep = self.relay.sweeps();
                 let deadline = self.session.deadline().map_or_else(Deadline::now, Deadline::from_std);
                 tokio::select! {
                     biased;
@@ -386,13 +393,13 @@ impl Connection {
     }
 
     async fn look_up(&self, user: &UserName) -> Option<Option<PublicKey>> {
-        self.relay
-            .directory
-            .key_of(user)
-            .await
-            // Strangers can ask for this again and again; the watch on the directory says it where the operator looks.
-            .inspect_err(|error| tracing::debug!(%error, "the directory cannot be asked"))
-            .ok()
+        let stamp = self.relay.directory.stamp(calendar());
+        let found = self.relay.directory.key_of(user).await;
+        if let Ok(Some(key)) = found {
+            self.relay.known.note(user, key, stamp);
+        }
+        // Strangers can ask for this again and again; the watch on the directory says it where the operator looks.
+        found.inspect_err(|error| tracing::debug!(%error, "the directory cannot be asked")).ok()
     }
 
     async fn close(&mut self) {
@@ -454,4 +461,9 @@ impl std::fmt::Display for Hex<'_> {
 #[expect(clippy::disallowed_methods, reason = "this is the driver that hands the machine its time")]
 fn now() -> Instant {
     Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the driver that hands out the time")]
+fn calendar() -> SystemTime {
+    SystemTime::now()
 }

@@ -1,12 +1,14 @@
 //! The register of users: who there is, and which key is whose (S1). One SQLite file, which a running server and the
 //! commands that change it have open at the same time.
 
+mod stamp;
+
 use std::{
     fmt, io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use protocol::{PublicKey, UserName};
@@ -15,11 +17,15 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow},
 };
 
+pub use stamp::Stamp;
+
 /// The register of users. Clones share its connections.
 #[derive(Clone)]
 pub struct Directory {
     pool: SqlitePool,
     path: Arc<Path>,
+    /// Its write-ahead log.
+    log: Arc<Path>,
 }
 
 /// Why the directory did not do what was asked. Those that come of reading name no user, and may be logged.
@@ -175,6 +181,12 @@ impl Directory {
         row.map(|row| self.key(&row)).transpose()
     }
 
+    /// What the files that hold the directory look like at `now`, without opening them. `None` if they cannot be looked
+    /// at, or were written to so lately that another change need not show.
+    pub fn stamp(&self, now: SystemTime) -> Option<Stamp> {
+        Stamp::of(&self.path, &self.log, now).ok().flatten()
+    }
+
     /// Registers `key` for the new user `user`.
     ///
     /// # Errors
@@ -290,7 +302,9 @@ impl Directory {
             .connect_with(options)
             .await
             .map_err(|error| failed(&path, error))?;
-        Ok(Self { pool, path })
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        Ok(Self { pool, path, log: PathBuf::from(log).into() })
     }
 
     async fn set_up(path: Arc<Path>) -> Result<Self, DirectoryError> {

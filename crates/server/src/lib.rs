@@ -10,6 +10,7 @@ pub mod counters;
 pub mod directory;
 mod fault;
 mod gate;
+mod known;
 mod listener;
 pub mod mailbox;
 pub mod rate;

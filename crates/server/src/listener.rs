@@ -29,6 +29,7 @@ use crate::{
     counters::{Counters, Refused},
     directory::{Directory, DirectoryError},
     gate::Gate,
+    known::Known,
     rate::Ledger,
     router::Router,
     signal::SessionId,
@@ -57,6 +58,7 @@ pub(crate) struct Relay {
     pub(crate) config: Config,
     pub(crate) tls: Arc<rustls::ServerConfig>,
     pub(crate) directory: Directory,
+    pub(crate) known: Known,
     pub(crate) router: Router,
     pub(crate) ledger: Ledger,
     pub(crate) counters: Arc<Counters>,
@@ -83,6 +85,7 @@ impl Server {
         let relay = Relay {
             tls,
             directory,
+            known: Known::default(),
             router,
             ledger: Ledger::default(),
             gate: Arc::new(Gate::new(config.limits(), cores, counters.clone())),
@@ -269,6 +272,7 @@ async fn watch_directory(relay: Arc<Relay>) {
         match looked {
             Ok(()) => blind = Duration::ZERO,
             Err(error) => {
+                relay.known.forget();
                 blind = blind.saturating_add(relay.config.directory_poll);
                 tracing::error!(%error, "the directory cannot be read; removals wait");
                 if blind >= MAX_BLIND {

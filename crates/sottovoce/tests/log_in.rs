@@ -29,6 +29,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 /// How fast a removed user's connection has to end.
 const SOON: Duration = Duration::from_secs(5);
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Tries to log in with the profile in `folder`, which fails before anybody is let in: the code and the sentence.
 fn refused(world: &World, folder: &str, arguments: &[&str]) -> (String, String) {
     let mut client = world.client_with(folder, arguments);
@@ -304,6 +306,32 @@ fn who_is_added_while_the_server_runs_can_log_in() {
     world.log_in("alice");
     world.administer("remove", "alice", None);
     assert_eq!(refused(&world, "alice", &[]).0, "unknown_user");
+}
+
+/// A log-in of somebody who was let in before does not ask the directory, unless it has been written to.
+#[test]
+fn who_is_removed_or_given_another_key_is_refused_at_once_however_well_known() {
+    let world = World::of(["alice", "bob"]);
+    let dir = world.server_dir();
+    // As if nobody had written for a minute, whatever was written.
+    let a_minute_ago = fs::metadata(dir.join("directory.db")).unwrap().modified().unwrap() - MINUTE;
+    let ages = || {
+        let files =
+            ["directory.db", "directory.db-wal"].map(|file| fs::File::options().write(true).open(dir.join(file)));
+        files.into_iter().flatten().for_each(|file| file.set_modified(a_minute_ago).unwrap());
+    };
+    ages();
+    for known in ["alice", "bob", "alice", "bob"] {
+        world.log_in(known);
+    }
+    world.administer("remove", "alice", None);
+    ages();
+    assert_eq!(refused(&world, "alice", &[]).0, "unknown_user");
+    world.administer("replace", "bob", Some("alice"));
+    ages();
+    assert_eq!(refused(&world, "bob", &[]).0, "unknown_user");
+    edit(&world.profile("alice").join("profile.toml"), "alice", "bob");
+    world.log_in("alice");
 }
 
 #[test]
