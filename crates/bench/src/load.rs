@@ -104,6 +104,9 @@ pub(crate) enum Load {
         /// How many users take turns.
         #[arg(long, default_value_t = 2000)]
         users: u64,
+        /// Has everybody come for the first time since the server started, rather than once more.
+        #[arg(long)]
+        first: bool,
     },
     /// Users who are logged in and do nothing.
     Idle {
@@ -150,9 +153,10 @@ impl Load {
             Self::Saturated { in_flight, threads, talk } => {
                 relay::saturated(protocol, target, &runtime, *in_flight, *threads, talk)
             }
-            Self::LogIn { count, at_a_time, users } => {
+            Self::LogIn { count, at_a_time, users, first } => {
                 let at_a_time = at_a_time.unwrap_or(target.at_a_time);
-                log_in::run(protocol, target, &runtime, log_in::Crowd { count: *count, at_a_time, users: *users })
+                let crowd = log_in::Crowd { count: *count, at_a_time, users: *users, have_been_here: !*first };
+                log_in::run(protocol, target, &runtime, crowd)
             }
             Self::Idle { connections } => idle::run(protocol, target, &runtime, *connections),
         }

@@ -61,8 +61,10 @@ pub(crate) async fn administer(command: Command) -> Result<(), Failure> {
             }
             let address = server.local_addr().map_err(|error| Failure::new(format_args!("no address: {error}")))?;
             print(format_args!("listening on {address}"))?;
-            server.run(stop).await;
-            Ok(())
+            // Where the connections are served, not on the thread that waits for the end: a connection that is accepted by
+            // another thread costs it a change of threads.
+            let served = tokio::spawn(server.run(stop)).await;
+            served.map_err(|fault| Failure::new(format_args!("the server stopped by a fault of its own: {fault}")))
         }
     }
 }

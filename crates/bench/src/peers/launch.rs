@@ -24,8 +24,9 @@ use crate::{
 /// How long a server may take to listen, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOKS_EVERY: Duration = Duration::from_millis(20);
-/// For what a server still does when it listens already.
-const SETTLES_IN: Duration = Duration::from_secs(1);
+/// For what a server still does when it listens already, and until its users have been registered for as long as it takes
+/// the relay to count on them.
+const SETTLES_IN: Duration = Duration::from_secs(4);
 /// Memory that is a folder, so that no disk is waited for.
 const SHARED_MEMORY: &str = "/dev/shm";
 

@@ -54,6 +54,10 @@ impl Work {
             // No other has a directory of users that could grow.
             tasks.retain(|task| !task.name.ends_with("-users"));
         }
+        if system.package().is_some() {
+            // Theirs is not looked into.
+            tasks.retain(|task| task.name != "first-log-in");
+        }
         tasks
     }
 
@@ -73,7 +77,10 @@ impl Work {
                 vec![task("relay", "relay", 100, false), task("relay-in-bursts", "relay --tick 1", 100, false)]
             }
             Self::Saturated => vec![task("saturated", "saturated", 100, false)],
-            Self::LogIn => vec![task("log-in", "log-in", 2000, true)],
+            Self::LogIn => vec![
+                task("log-in", "log-in", 2000, true),
+                task("first-log-in", "log-in --first --count 2000", 2000, true),
+            ],
             Self::Idle => vec![task("idle", "idle", 10_000, false)],
             Self::Growth => vec![
                 task("50-pairs", "relay --pairs 50", 10_000, false),

@@ -118,6 +118,16 @@ pub(super) const METRICS: &[Metric] = &[
         pipes: &["pipe"],
     },
     Metric {
+        work: "first-log-in",
+        name: "first-log-in-cpu",
+        title: "First log-in since the server started: CPU",
+        unit: "ms each",
+        value: log_in,
+        more_is_better: false,
+        digits: 3,
+        pipes: &["pipe"],
+    },
+    Metric {
         work: "idle",
         name: "idle-bytes",
         title: "Idle connection: memory",
