@@ -80,7 +80,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Fault> {
         socket.bind(options.listen)?;
         let listener = socket.listen(BACKLOG)?;
         say(format_args!("listening on {}", listener.local_addr()?));
-        pipe.accept(listener).await
+        // Not on this thread, which would hand each connection over to another.
+        tokio::spawn(pipe.accept(listener)).await.unwrap_or_else(|fault| Err(Fault::Said(fault.to_string())))
     })
 }
 
