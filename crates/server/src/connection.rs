@@ -57,8 +57,10 @@ pub(crate) async fn serve(socket: TcpStream, visit: Arc<Visit>, relay: Arc<Relay
     match transport.client_key() {
         Ok(key) => {
             let mut connection = Box::new(Connection::new(transport, key, visit, relay));
-            connection.run().await;
-            connection.close().await;
+            match connection.run().await {
+                End::Farewell => connection.close().await,
+                End::MadeRoom => tracing::debug!("made room before the log-in"),
+            }
         }
         Err(error) => {
             relay.counters.count(Refusal::Handshake);
@@ -100,6 +102,14 @@ enum Awaited {
     SecondLook(UserName),
 }
 
+/// How a connection ends.
+enum End {
+    /// When its client has been told.
+    Farewell,
+    /// At once: another needs its place.
+    MadeRoom,
+}
+
 /// What a turn is to deal with.
 #[derive(Debug)]
 struct Ready {
@@ -139,7 +149,7 @@ impl Connection {
 
     /// Turn by turn: all that is ready is dealt with, each kind for so long and no longer, and what comes of it is sent in
     /// one go.
-    async fn run(&mut self) {
+    async fn run(&mut self) -> End {
         let visit = self.visit.clone();
         let (alarm, end) = (sleep_until(Deadline::now()), visit.end().cancelled());
         tokio::pin!(alarm, end);
@@ -158,6 +168,9 @@ impl Connection {
                 self.poll_ready(cx, is_to_end, alarm_rings)
             });
             let ready = ready.await;
+            if ready.is_to_end && !self.relay.stop.is_cancelled() {
+                return End::MadeRoom;
+            }
             self.now = now();
             self.turn(&ready);
             while let Some(awaited) = self.awaited.take() {
@@ -172,6 +185,7 @@ impl Connection {
             // Who does nothing but this lets others have their turn.
             tokio::task::consume_budget().await;
         }
+        End::Farewell
     }
 
     /// Sends what is to be sent, and sees what there is to be done then.
@@ -205,10 +219,6 @@ impl Connection {
     fn turn(&mut self, ready: &Ready) {
         if ready.is_to_end {
             // That waits behind nothing that is slow.
-            if !self.relay.stop.is_cancelled() {
-                self.ending = true;
-                return tracing::debug!("made room before the log-in");
-            }
             return self.end(Input::End(ServerError::ShuttingDown));
         }
         if self.inbox.is_to_end() {
@@ -246,14 +256,14 @@ impl Connection {
     /// Takes in letters, until it is the turn of others.
     fn letters(&mut self) {
         for _ in 0..MAX_LETTERS {
-            // What a session that has ended, by a timer, does not take in is answered when the connection closes.
-            if !self.goes_on() || self.transport.channel().unsent() >= MAX_UNSENT {
-                return;
-            }
             let Some(letter) = self.inbox.try_receive() else {
                 return;
             };
             self.input(Input::Signal(letter));
+            // What a session that has ended, by a timer, does not take in is answered when the connection closes.
+            if !self.goes_on() || self.transport.channel().unsent() >= MAX_UNSENT {
+                return;
+            }
         }
     }
 
