@@ -2,7 +2,7 @@
 //! them; it knows no users, no state and no limits. `wire/pipe.rs` says what it speaks.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     io,
     net::SocketAddr,
     path::PathBuf,
@@ -120,9 +120,7 @@ impl Pipe {
                 connection.send(&frame).await?;
                 continue;
             }
-            let waits = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&frame);
-            let Some(mut other) = waits else {
-                self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(frame, connection);
+            let Some((mut connection, mut other)) = self.pair(frame.clone(), connection) else {
                 return Ok(());
             };
             other.send(&frame).await?;
@@ -132,6 +130,18 @@ impl Pipe {
             return self.copy(connection.reader, other.writer).await;
         }
         connection.writer.shutdown().await
+    }
+
+    /// This connection and the one that has named the same pair before, or nothing while there is none, and this one waits.
+    fn pair(&self, name: Vec<u8>, connection: Connection) -> Option<(Connection, Connection)> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match waiting.entry(name) {
+            Entry::Occupied(other) => Some((connection, other.remove())),
+            Entry::Vacant(place) => {
+                place.insert(connection);
+                None
+            }
+        }
     }
 
     /// Copies until one of the ends is gone.
