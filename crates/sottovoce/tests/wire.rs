@@ -151,7 +151,9 @@ const SEED: u64 = 0x5077_0f0c;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flipped_bit_ends_the_connection_and_delivers_nothing_false() {
     let world = World::with(
-        "handshake_timeout = \"2s\"\nlogin_timeout = \"2s\"\nrequest_timeout = \"20s\"\ngrace_period = \"10s\"",
+        // The same users tell the story again and again.
+        "handshake_timeout = \"2s\"\nlogin_timeout = \"2s\"\nrequest_timeout = \"20s\"\ngrace_period = \"10s\"\n\
+         request_burst = 10000\nrequest_rate = 6000",
     );
     let registry = Registry::of(&world).await;
     let server = port_of(&world);
