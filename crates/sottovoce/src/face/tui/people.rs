@@ -150,7 +150,7 @@ impl People {
 
     /// What of the list is to be seen.
     pub(super) fn shown(&self) -> impl PartialEq + use<> {
-        (self.names.clone(), self.marked.clone(), self.more, self.begin.clone())
+        (self.names.clone(), self.marked.clone(), self.more, self.begin.clone(), self.is_put_off)
     }
 
     /// What was asked for will not come: the connection is gone.

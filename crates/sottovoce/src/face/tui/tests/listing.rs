@@ -164,6 +164,21 @@ fn a_list_that_was_asked_for_too_fast_is_asked_for_when_it_is_to_be_fresh() {
 }
 
 #[test]
+fn an_answer_to_what_is_typed_no_more_ends_the_wait_that_is_shown() {
+    let mut stage = Stage::online(&["bob", "carol"]);
+    stage.type_in("x");
+    assert_eq!(stage.commands(), [list("x", "")]);
+    stage.event(error(ErrorCode::TooFast, "only so often; try again in 2 s", None));
+    stage.expect("the server was asked too often");
+    stage.wait(FRESH);
+    assert_eq!(stage.commands(), [list("x", "")]);
+    stage.type_in("y");
+    stage.event(users_event(&[], false));
+    stage.expect("looking who is online");
+    assert_eq!(stage.commands(), [list("xy", "")]);
+}
+
+#[test]
 fn a_request_that_was_made_too_fast_is_over() {
     let mut stage = Stage::online(&["bob"]);
     stage.event(calling("bob"));
