@@ -3,17 +3,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use identity::{Roots, UserKey, client_config, server_config};
+use identity::{Roots, UserKey, client_config, client_verifier, server_config};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
-    SignatureScheme,
-    client::{Resumption, danger::HandshakeSignatureValid},
-    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature_with_raw_key},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime, pem::PemObject as _},
-    server::{
-        NoServerSessionStorage,
-        danger::{ClientCertVerified, ClientCertVerifier},
-    },
+    ClientConfig, RootCertStore, ServerConfig,
+    client::Resumption,
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    server::NoServerSessionStorage,
     version::TLS13,
 };
 use tokio::net::TcpStream;
@@ -73,9 +69,7 @@ impl Tls {
         let key = PrivateKeyDer::from_pem_slice(key).map_err(unfit)?;
         let builder = ServerConfig::builder_with_provider(self.provider()).with_protocol_versions(&[&TLS13])?;
         let mut config = match self.has_client_keys {
-            true => builder.with_client_cert_verifier(Arc::new(HoldsKey {
-                algorithms: self.provider().signature_verification_algorithms,
-            })),
+            true => builder.with_client_cert_verifier(client_verifier()),
             false => builder.with_no_client_auth(),
         }
         .with_single_cert(chain, key)?;
@@ -124,54 +118,6 @@ async fn skip_line(socket: &mut TcpStream) -> Result<(), Fault> {
 
 fn unfit(error: impl std::fmt::Display) -> Fault {
     Fault::Said(error.to_string())
-}
-
-/// Lets in whoever holds the key that is shown, as the relay does.
-#[derive(Debug)]
-struct HoldsKey {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ClientCertVerifier for HoldsKey {
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _raw_key: &CertificateDer<'_>,
-        more: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        if more.is_empty() { Ok(ClientCertVerified::assertion()) } else { Err(CertificateError::BadEncoding.into()) }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _raw_key: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2 is not spoken here".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        raw_key: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let raw_key = SubjectPublicKeyInfoDer::from(raw_key.as_ref());
-        verify_tls13_signature_with_raw_key(message, &raw_key, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
 }
 
 #[cfg(test)]

@@ -22,5 +22,5 @@ pub use public_line::{PublicLineError, parse_public_line, public_line};
 pub use safety_number::{SafetyNumber, safety_number};
 pub use tls::{
     Negotiated, Roots, TlsError, certificate_bears, certifies, check_authority, client_config, client_key,
-    is_untrusted, negotiated, server_config, server_goes_by, tls_error,
+    client_verifier, is_untrusted, negotiated, server_config, server_goes_by, tls_error,
 };

@@ -22,7 +22,7 @@ use webpki::EndEntityCert;
 use crate::host;
 
 pub use client::{Negotiated, Roots, certificate_bears, check_authority, client_config, negotiated, server_goes_by};
-pub use server::{certifies, client_key, server_config};
+pub use server::{certifies, client_key, client_verifier, server_config};
 
 /// Why there is no TLS configuration, or why a connection is not what it must be.
 #[derive(Debug, thiserror::Error)]

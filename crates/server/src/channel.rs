@@ -148,11 +148,13 @@ impl Channel {
         Ok(count)
     }
 
-    /// Seals the word that nothing more is sent.
+    /// Seals the word that nothing more is sent. Nothing is to be taken in from then on either: rustls cannot complain any
+    /// more.
     ///
     /// # Errors
     /// As [`Self::seal`].
     pub fn close(&mut self) -> Result<(), Error> {
+        self.is_over = true;
         let mut record = vec![0; BEFORE_SEALED];
         let count = self.tls.close(&mut self.held, &mut record)?;
         self.sealed.put(record.get(..count).unwrap_or_default());

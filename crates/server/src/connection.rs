@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     counters::Refusal,
+    directory::Stamp,
     gate::Visit,
     listener::Relay,
     mailbox::{Inbox, Mailbox, Order, mailbox},
@@ -98,7 +99,7 @@ struct Connection {
 
 /// A look at the directory: for the log-in, or once more since removals were carried out in the meantime.
 enum Awaited {
-    LogIn(UserName),
+    LogIn(UserName, Option<Stamp>),
     SecondLook(UserName),
 }
 
@@ -197,19 +198,15 @@ impl Connection {
         // One that another has replaced takes in no more.
         if unsent < MAX_UNSENT_WITH_ANSWERS && !self.inbox.is_to_end() {
             has_frame = self.transport.channel().has_frame(self.max_frame);
-            if !has_frame && !is_lost {
-                // One read has whole frames at most times. What it has not is read for when it comes.
-                while !self.transport.channel().is_over()
-                    && let Poll::Ready(received) = self.transport.poll_receive(cx, &self.visit)
-                {
-                    is_lost |= received.is_err();
-                    has_frame = self.transport.channel().has_frame(self.max_frame);
-                    if has_frame || is_lost {
-                        break;
-                    }
-                }
-                is_lost |= self.transport.channel().is_over() && !has_frame;
+            // A read that failed was the last.
+            while !has_frame
+                && !is_lost
+                && !self.transport.channel().is_over()
+                && self.transport.poll_receive(cx, &self.visit).is_ready()
+            {
+                has_frame = self.transport.channel().has_frame(self.max_frame);
             }
+            is_lost |= self.transport.channel().is_over() && !has_frame;
         }
         let ready = Ready { is_to_end, has_mail, has_frame, is_lost, alarm_rings };
         if is_to_end || has_mail || has_frame || is_lost || alarm_rings { Poll::Ready(ready) } else { Poll::Pending }
@@ -349,10 +346,11 @@ impl Connection {
     fn begin_log_in(&mut self, user: UserName) {
         self.visit.gets_further();
         self.sweep = self.relay.sweeps();
-        if self.relay.known.has(&user, &self.key, self.relay.directory.stamp(calendar())) {
+        let stamp = self.relay.directory.stamp(calendar());
+        if self.relay.known.has(&user, &self.key, stamp) {
             return self.answer(Input::Registered(Some(Some(self.key))));
         }
-        self.awaited = Some(Awaited::LogIn(user));
+        self.awaited = Some(Awaited::LogIn(user, stamp));
     }
 
     fn register(&mut self, user: UserName, held: Option<ChatId>) {
@@ -372,16 +370,16 @@ impl Connection {
 
     async fn wait_for(&mut self, awaited: Awaited) {
         let answer = match awaited {
-            Awaited::LogIn(user) => {
+            Awaited::LogIn(user, stamp) => {
                 let deadline = self.session.deadline().map_or_else(Deadline::now, Deadline::from_std);
                 tokio::select! {
                     biased;
                     () = self.visit.end().cancelled() => return,
-                    answer = self.look_up(&user) => Input::Registered(answer),
+                    answer = self.look_up(&user, stamp) => Input::Registered(answer),
                     () = sleep_until(deadline) => Input::Tick,
                 }
             }
-            Awaited::SecondLook(user) => Input::Registered(self.look_up(&user).await),
+            Awaited::SecondLook(user) => Input::Registered(self.look_up(&user, None).await),
         };
         self.now = now();
         self.input(answer);
@@ -402,8 +400,8 @@ impl Connection {
         }
     }
 
-    async fn look_up(&self, user: &UserName) -> Option<Option<PublicKey>> {
-        let stamp = self.relay.directory.stamp(calendar());
+    /// What the directory says, which is noted if its files were at `stamp` before.
+    async fn look_up(&self, user: &UserName, stamp: Option<Stamp>) -> Option<Option<PublicKey>> {
         let found = self.relay.directory.key_of(user).await;
         if let Ok(Some(key)) = found {
             self.relay.known.note(user, key, stamp);

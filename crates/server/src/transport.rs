@@ -9,6 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use futures_util::FutureExt as _;
 use identity::TlsError;
 use protocol::PublicKey;
 use rustls::ServerConfig;
@@ -53,9 +54,9 @@ impl Transport {
             transport.socket.readable().await?;
             let turn = visit.turn(is_answered).await;
             // All that a handshake computes, it computes on what it has just read.
-            let received = transport.receive_now(visit);
+            let received = poll_fn(|cx| transport.poll_receive(cx, visit)).now_or_never();
             drop(turn);
-            if let Err(error) = received {
+            if let Some(Err(error)) = received {
                 // The alert. Whoever does not take it now is not waited for.
                 let _ = transport.socket.try_write(transport.channel.sealed());
                 return Err(error);
@@ -104,16 +105,6 @@ impl Transport {
                 channel.end();
             }
             Poll::Ready(received)
-        })
-    }
-
-    /// As [`Self::poll_receive`], for a socket that is to be asked when it is readable.
-    fn receive_now(&mut self, visit: &Visit) -> io::Result<()> {
-        let Self { socket, channel } = self;
-        INCOMING.with_borrow_mut(|incoming| match socket.try_read(channel.room(incoming).unwrap_or_default()) {
-            Ok(count) => take_in(channel, incoming, count, visit),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
         })
     }
 

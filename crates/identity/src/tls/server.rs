@@ -31,7 +31,7 @@ pub fn server_config(chain_pem: &[u8], key_pem: &[u8]) -> Result<Arc<ServerConfi
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(TlsError::Setup)?
-        .with_client_cert_verifier(Arc::new(HoldsEd25519Key))
+        .with_client_cert_verifier(client_verifier())
         .with_single_cert(chain, key)
         .map_err(|error| match error {
             Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::KeyOfAnother,
@@ -45,6 +45,12 @@ pub fn server_config(chain_pem: &[u8], key_pem: &[u8]) -> Result<Arc<ServerConfi
     config.max_early_data_size = 0;
     config.send_half_rtt_data = false;
     Ok(Arc::new(config))
+}
+
+/// What asks a client to prove that it holds an Ed25519 key, and lets it in whichever it is: of [`server_config`], and for
+/// servers that are to differ from it in something else.
+pub fn client_verifier() -> Arc<dyn ClientCertVerifier> {
+    Arc::new(HoldsEd25519Key)
 }
 
 /// Whether the server's own certificate in `chain_pem` is made out to `name`: what a client asks of the name that the
