@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod certificates;
+mod channel;
 mod client;
 mod codec;
 mod forge;
@@ -58,6 +59,7 @@ mod face {
 
 pub use self::client::client;
 pub use certificates::certificates;
+pub use channel::channel;
 pub use codec::codec;
 pub use join::join;
 pub use keys::keys;
