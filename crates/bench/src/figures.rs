@@ -38,6 +38,8 @@ pub(crate) enum Figures {
 pub(crate) struct Relayed {
     /// Pairs that talked.
     pub(crate) pairs: u64,
+    /// Users besides them who were there.
+    pub(crate) idle: u64,
     /// Bytes of each payload.
     pub(crate) size: usize,
     /// Seconds that were measured.
@@ -58,6 +60,8 @@ pub(crate) struct Relayed {
     pub(crate) lateness: Latency,
     /// Bytes that the server had resident before the first connection, and at the end.
     pub(crate) resident: [u64; 2],
+    /// The same in the time that is measured: at its beginning, every ten seconds, and at its end.
+    pub(crate) resident_meanwhile: Vec<u64>,
 }
 
 /// Microseconds, at some percentiles.
@@ -116,6 +120,15 @@ impl Figures {
     }
 }
 
+impl Relayed {
+    /// Bytes by which the most that the server had resident in the second half of the time is above the most that it had
+    /// in the first; below, if negative.
+    pub(crate) fn growth(&self) -> Option<f64> {
+        let (first, second) = self.resident_meanwhile.split_at(self.resident_meanwhile.len().div_ceil(2));
+        Some(*second.iter().max()? as f64 - *first.iter().max()? as f64)
+    }
+}
+
 impl Latency {
     /// Of times in nanoseconds.
     pub(crate) fn of(times: &hdrhistogram::Histogram<u64>) -> Self {
@@ -156,6 +169,29 @@ mod tests {
         for (got, expected) in [(p50_us, 500.0), (p99_us, 990.0), (p999_us, 999.0), (max_us, 1000.0)] {
             assert!((got / expected - 1.0).abs() < 0.002, "{got} {expected}");
         }
+    }
+
+    #[test]
+    fn memory_grows_from_the_first_half_to_the_second() {
+        let (latency, lateness) = (Latency::default(), Latency::default());
+        let relayed = |resident_meanwhile| Relayed {
+            pairs: 1,
+            idle: 0,
+            size: 256,
+            seconds: 10.0,
+            messages: 1,
+            messages_per_second: 0.1,
+            cpu_seconds: 1.0,
+            others_cpu_seconds: 0.0,
+            cpu_per_100k: 1.0,
+            latency,
+            lateness,
+            resident: [0, 0],
+            resident_meanwhile,
+        };
+        assert_eq!(relayed(vec![10, 30, 20, 50, 40]).growth(), Some(20.0));
+        assert_eq!(relayed(vec![10, 30, 20, 25]).growth(), Some(-5.0));
+        assert_eq!(relayed(vec![10]).growth(), None);
     }
 
     #[test]

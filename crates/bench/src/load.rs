@@ -5,7 +5,7 @@ mod idle;
 mod log_in;
 mod relay;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, Subcommand};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -122,6 +122,9 @@ pub(crate) struct Talk {
     /// Pairs that talk.
     #[arg(long, default_value_t = 50)]
     pub(crate) pairs: u64,
+    /// Users besides them who are logged in and only show that they are there.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) idle: u64,
     /// Bytes of each payload.
     #[arg(long, default_value_t = 256, value_parser = size)]
     pub(crate) size: usize,
@@ -163,9 +166,9 @@ impl Load {
     }
 }
 
-/// Has users 0 to `count` log in: their lines, in order.
-async fn log_in_all<P: Protocol>(protocol: &P, target: &Target, count: u64) -> Result<Vec<Line>, Fault> {
-    let lines = stream::iter(0..count).map(|user| log_in(protocol, target, user)).buffered(target.at_a_time);
+/// Has these users log in: their lines, in order.
+async fn log_in_all<P: Protocol>(protocol: &P, target: &Target, users: Range<u64>) -> Result<Vec<Line>, Fault> {
+    let lines = stream::iter(users).map(|user| log_in(protocol, target, user)).buffered(target.at_a_time);
     lines.try_collect().await
 }
 

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MAX_ANSWER: usize = 1 << 20;
 
 /// A protocol in which two who are logged in exchange messages. Users are numbers; 2n and 2n + 1 are a pair.
-pub(crate) trait Protocol {
+pub(crate) trait Protocol: Sync {
     /// What speaks for one end of a pair.
     type Talker: Talker;
 
@@ -43,6 +43,12 @@ pub(crate) trait Protocol {
 
     /// Takes leave, so that the server ends the connection.
     async fn log_off(&self, line: &mut Line) -> Result<(), Fault>;
+
+    /// Shows that a user who does nothing is there, and waits for the answer, where the protocol's clients do so by
+    /// themselves.
+    async fn show_life(&self, _line: &mut Line) -> Result<(), Fault> {
+        Ok(())
+    }
 
     /// Has two who are logged in begin to talk: what speaks for each of them.
     async fn pair_up(&self, caller: End<'_>, callee: End<'_>) -> Result<(Self::Talker, Self::Talker), Fault>;
@@ -172,8 +178,8 @@ pub(crate) fn put_frame(frame: &[u8], out: &mut Vec<u8>) {
 
 /// The first frame in `bytes` that is whole, and what comes after it.
 pub(crate) fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<2>()?;
-    rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+    let frame = protocol::first_frame(bytes, usize::from(u16::MAX)).ok()??;
+    Some((frame, bytes.get(frame.len().checked_add(2)?..)?))
 }
 
 /// The name of user number `user`, in every protocol.

@@ -54,6 +54,19 @@ fn log_ins_and_idle_users_are_counted() {
 }
 
 #[test]
+fn memory_is_looked_at_while_some_talk_and_others_only_show_life() {
+    let (files, users) = (Files::new(), 8);
+    let relay = Relay::start(&files, users);
+    for served in [relay.served(), Pipe::start(&files, &[]).served()] {
+        let figures = served.load("relay --rate 300 --pairs 2 --idle 4 --seconds 1 --warm-up 0");
+        let relayed = &figures["relayed"];
+        assert_eq!(relayed["idle"], 4, "{figures}");
+        let resident: Vec<_> = relayed["resident_meanwhile"].as_array().unwrap().iter().map(Value::as_u64).collect();
+        assert!(resident.len() == 2 && resident.iter().all(|bytes| *bytes > Some(1_000_000)), "{figures}");
+    }
+}
+
+#[test]
 fn either_choice_of_tls_is_made_by_itself() {
     let files = Files::new();
     // The generator knows the pipe with both and the one with neither: the others must be others.

@@ -16,7 +16,7 @@ use crate::{
     clock,
     fault::Fault,
     figures::{Figures, Latency, Relayed},
-    load::{Talk, Target, conversation::Conversation, log_in_all},
+    load::{Talk, Target, conversation::Conversation, idle, log_in_all},
     process::{Meter, Used},
     schedule::Schedule,
     wire::{End, Protocol},
@@ -24,6 +24,8 @@ use crate::{
 
 /// From the set-up of the last pair to the first message.
 const BEFORE_START: Duration = Duration::from_millis(100);
+/// Between two looks at the server's memory.
+const LOOKS_EVERY: Duration = Duration::from_secs(10);
 
 /// Messages at a fixed rate, by one thread, which sleeps in between.
 pub(super) fn at_rate<P: Protocol>(
@@ -58,6 +60,8 @@ fn measure<P: Protocol>(
 ) -> Result<Figures, Fault> {
     let before = target.process.resident()?;
     let pairs = runtime.block_on(pair_up(protocol, target, talk))?;
+    let talkers = talk.pairs.saturating_mul(2);
+    let mut others = runtime.block_on(log_in_all(protocol, target, talkers..talkers.saturating_add(talk.idle)))?;
     let per_thread = pairs.len().div_ceil(threads).max(1);
     let (warm_up, seconds) = (Duration::from_secs(talk.warm_up.into()), Duration::from_secs(talk.seconds.into()));
     let window = Window { from: warm_up, to: warm_up.saturating_add(seconds) };
@@ -73,19 +77,24 @@ fn measure<P: Protocol>(
     }
     let now = clock::now();
     let start = now.checked_add(BEFORE_START).unwrap_or(now);
-    let (heard, used) = thread::scope(|scope| {
+    let end = start.checked_add(window.to).unwrap_or(start);
+    let (heard, used, meanwhile) = thread::scope(|scope| {
         let crews: Vec<_> = crews.into_iter().map(|crew| scope.spawn(move || crew.talk(start))).collect();
+        let others = scope.spawn(|| runtime.block_on(idle::stay(protocol, &mut others, end)));
         let used = used_in(target, start, window);
         let mut heard = Heard::new()?;
         for crew in crews {
-            heard.add(crew.join().map_err(|_| Fault::Said("a thread of the generator panicked".to_owned()))??);
+            heard.add(crew.join().map_err(panicked)??);
         }
-        Ok::<_, Fault>((heard, used?))
+        others.join().map_err(panicked)??;
+        let (used, meanwhile) = used?;
+        Ok::<_, Fault>((heard, used, meanwhile))
     })?;
 
     let (seconds, messages) = (seconds.as_secs_f64(), heard.messages);
     Ok(Figures::Relayed(Relayed {
         pairs: talk.pairs,
+        idle: talk.idle,
         size: talk.size,
         seconds,
         messages,
@@ -96,16 +105,26 @@ fn measure<P: Protocol>(
         latency: Latency::of(&heard.latency),
         lateness: Latency::of(&heard.lateness),
         resident: [before, target.process.resident()?],
+        resident_meanwhile: meanwhile,
     }))
 }
 
-/// What the server computes in the window.
-fn used_in(target: &Target, start: Instant, window: Window) -> Result<Used, Fault> {
+/// What the server computes in the window, and the memory that it has then.
+fn used_in(target: &Target, start: Instant, window: Window) -> Result<(Used, Vec<u64>), Fault> {
     let wait = |offset| clock::wait_until(start.checked_add(offset).unwrap_or(start));
     wait(window.from);
     let meter = Meter::start(target.process)?;
-    wait(window.to);
-    meter.stop()
+    let (mut at, mut resident) = (window.from, vec![target.process.resident()?]);
+    while at < window.to {
+        at = at.saturating_add(LOOKS_EVERY).min(window.to);
+        wait(at);
+        resident.push(target.process.resident()?);
+    }
+    Ok((meter.stop()?, resident))
+}
+
+fn panicked<T>(_what: T) -> Fault {
+    Fault::Said("a thread of the generator panicked".to_owned())
 }
 
 /// Both ends of all pairs.
@@ -114,7 +133,7 @@ async fn pair_up<P: Protocol>(
     target: &Target,
     talk: &Talk,
 ) -> Result<Vec<[Conversation<P::Talker>; 2]>, Fault> {
-    let lines = log_in_all(protocol, target, talk.pairs.saturating_mul(2)).await?;
+    let lines = log_in_all(protocol, target, 0..talk.pairs.saturating_mul(2)).await?;
     let mut users = (0..).zip(lines);
     let pairs = std::iter::from_fn(|| Some((users.next()?, users.next()?)));
     let pair_up = |((caller, mut caller_line), (callee, mut callee_line))| async move {

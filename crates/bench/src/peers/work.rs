@@ -17,6 +17,9 @@ pub(crate) enum Work {
     Idle,
     /// The relay with many pairs against few, beside the bare pipe, and with many registered users against few.
     Growth,
+    /// 500 pairs that talk beside 10,000 users who do nothing, sixty times as long as other messages are relayed: whether
+    /// the memory stays as it is. The relay alone.
+    Hold,
 }
 
 /// One thing to be measured.
@@ -35,7 +38,11 @@ pub(crate) struct Task {
 impl Work {
     /// Rounds that its figures need, if nobody asks for another number: batches form in another way each time.
     pub(crate) fn rounds(self) -> usize {
-        if self == Self::Saturated { 6 } else { 3 }
+        match self {
+            Self::Saturated => 6,
+            Self::Hold => 1,
+            _ => 3,
+        }
     }
 
     /// Whether `system` is put to it.
@@ -44,6 +51,7 @@ impl Work {
             Self::Relay | Self::Saturated => system != System::PipeClassical,
             Self::LogIn | Self::Idle => system != System::PipeGathering,
             Self::Growth => matches!(system, System::Sottovoce | System::Pipe),
+            Self::Hold => system == System::Sottovoce,
         }
     }
 
@@ -66,6 +74,7 @@ impl Work {
             let relays = load.starts_with("relay") || load.starts_with("saturated");
             let mut load: Vec<_> = load.split(' ').map(str::to_owned).collect();
             if relays {
+                let seconds = if self == Self::Hold { seconds.saturating_mul(60) } else { seconds };
                 load.extend(["--seconds".to_owned(), seconds.to_string()]);
             }
             Task { name, load, users, is_pinned }
@@ -90,6 +99,7 @@ impl Work {
                 task("log-in-of-10-users", "log-in --users 10 --at-a-time 5", 10, true),
                 task("log-in-of-100000-users", "log-in --users 2000 --at-a-time 5", 100_000, true),
             ],
+            Self::Hold => vec![task("hold", "relay --pairs 500 --idle 10000", 11_000, false)],
         }
     }
 }

@@ -54,6 +54,11 @@ pub(super) const GOALS: &[Goal] = &[
         figure: "CPU of a log-in with 100,000 registered users",
         bound: Bound::Times(1.2, "log-in-of-10-users", "that with 10"),
     },
+    Goal {
+        metric: "hold-growth",
+        figure: "500 pairs beside 10,000 idle users, growth of memory in MB",
+        bound: Bound::AtMost(1.0),
+    },
 ];
 
 /// What came of a goal.

@@ -107,26 +107,8 @@ pub(super) const METRICS: &[Metric] = &[
             0,
         )
     },
-    Metric {
-        work: "log-in",
-        name: "log-in-cpu",
-        title: "Log-in and log-off: CPU",
-        unit: "ms each",
-        value: log_in,
-        more_is_better: false,
-        digits: 3,
-        pipes: &["pipe"],
-    },
-    Metric {
-        work: "first-log-in",
-        name: "first-log-in-cpu",
-        title: "First log-in since the server started: CPU",
-        unit: "ms each",
-        value: log_in,
-        more_is_better: false,
-        digits: 3,
-        pipes: &["pipe"],
-    },
+    logged_in("log-in", "log-in-cpu", "Log-in and log-off: CPU"),
+    logged_in("first-log-in", "first-log-in-cpu", "First log-in since the server started: CPU"),
     Metric {
         work: "idle",
         name: "idle-bytes",
@@ -146,6 +128,30 @@ pub(super) const METRICS: &[Metric] = &[
     growth("100000-users", "Growth: CPU with 100,000 registered users, 5 pairs"),
     growth_of_log_in("log-in-of-10-users", "Growth: log-in with 10 registered users"),
     growth_of_log_in("log-in-of-100000-users", "Growth: log-in with 100,000 registered users"),
+    relayed(
+        "hold",
+        "hold-growth",
+        "500 pairs beside 10,000 idle users: growth of memory from the first half of the time to the second",
+        "MB",
+        |it| of_relayed(it)?.growth().map(|bytes| bytes / 1e6),
+        2,
+    ),
+    relayed(
+        "hold",
+        "hold-p99",
+        "500 pairs beside 10,000 idle users: latency",
+        "p99, µs",
+        |it| of_relayed(it).map(|it| it.latency.p99_us),
+        0,
+    ),
+    relayed(
+        "hold",
+        "hold-cpu",
+        "500 pairs beside 10,000 idle users: CPU, the idle users' signs of life in it",
+        "s per 100,000",
+        |it| of_relayed(it).map(|it| it.cpu_per_100k),
+        3,
+    ),
 ];
 
 /// The metric of that name.
@@ -162,6 +168,10 @@ const fn relayed(
     digits: usize,
 ) -> Metric {
     Metric { work, name, title, unit, value, more_is_better: false, digits, pipes: &["pipe", "pipe-gathering"] }
+}
+
+const fn logged_in(work: &'static str, name: &'static str, title: &'static str) -> Metric {
+    Metric { pipes: &["pipe"], ..relayed(work, name, title, "ms each", log_in, 3) }
 }
 
 const fn growth(work: &'static str, title: &'static str) -> Metric {

@@ -35,6 +35,11 @@ impl Protocol for Sottovoce {
         say(line, &ToServer::Exit).await
     }
 
+    async fn show_life(&self, line: &mut Line) -> Result<(), Fault> {
+        say(line, &ToServer::Ping).await?;
+        expect(hear(line).await?, |frame| matches!(frame, ToClient::Pong))
+    }
+
     async fn pair_up(&self, caller: End<'_>, callee: End<'_>) -> Result<(Chat, Chat), Fault> {
         let mut id = [0; 16];
         for (place, byte) in id.iter_mut().zip(caller.user.to_be_bytes()) {
