@@ -16,6 +16,10 @@ use crate::{
 const SEALED_AT_ONCE: usize = 32 * 1024;
 /// Bytes that TLS may have to say before those: an answer to a change of keys.
 const BEFORE_SEALED: usize = 1024;
+/// Bytes of records that one byte of a frame may take. The shortest frame in a record of its own takes eight.
+const MAX_SPENT_ON_A_BYTE: usize = 16;
+/// Bytes that may be taken beyond those: enough for a handshake, and for what TLS has to say from time to time.
+const MAX_WASTED: usize = 64 * 1024;
 /// Bytes of a buffer in which [`Channel::seal`] always finds room.
 pub const SEALING: usize = BEFORE_SEALED.saturating_add(sealed_length(SEALED_AT_ONCE));
 
@@ -30,6 +34,8 @@ pub struct Channel {
     unsent: Buffer,
     /// Records that are to be written before those.
     sealed: Buffer,
+    /// Bytes of records that came beyond [`MAX_SPENT_ON_A_BYTE`].
+    wasted: usize,
     is_over: bool,
 }
 
@@ -40,7 +46,7 @@ impl Channel {
     /// rustls's, of a configuration that cannot be used.
     pub fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
         let [received, unsent, sealed] = [(); 3].map(|()| Buffer::default());
-        Ok(Self { tls: Tls::new(config)?, held: Vec::new(), received, unsent, sealed, is_over: false })
+        Ok(Self { tls: Tls::new(config)?, held: Vec::new(), received, unsent, sealed, wasted: 0, is_over: false })
     }
 
     /// What was negotiated, and whether the handshake is over.
@@ -59,12 +65,21 @@ impl Channel {
     /// `count` bytes have come into the [`Self::room`] of `incoming`; none means that nothing more comes.
     ///
     /// # Errors
-    /// Of records that are not what they have to be, which the client is told by what is [`Self::sealed`]. Nothing more is
-    /// to come.
+    /// Of records that are not what they have to be, which the client is told by what is [`Self::sealed`]; and of records
+    /// without end that hold next to nothing (empty ones, padding, changes of keys), which cost work that no frame accounts
+    /// for. Nothing more is to come.
     pub fn take_in(&mut self, incoming: &mut [u8], count: usize) -> Result<(), Error> {
         let end = self.held.len().saturating_add(count);
         let records = incoming.get_mut(..end).unwrap_or_default();
+        let before = self.received.len();
         let opened = self.tls.open(records, &mut self.received, &mut self.sealed);
+        let come = self.received.len().saturating_sub(before);
+        self.wasted = self.wasted.saturating_add(count).saturating_sub(come.saturating_mul(MAX_SPENT_ON_A_BYTE));
+        let opened = if self.wasted > MAX_WASTED {
+            Err(Error::General("records without end that hold next to nothing".to_owned()))
+        } else {
+            opened
+        };
         self.is_over |= count == 0 || opened.is_err();
         let Opened { used, is_closed } = opened?;
         self.is_over |= is_closed;

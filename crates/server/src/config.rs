@@ -74,7 +74,7 @@ pub struct Config {
     pub request_burst: usize,
     /// Frames that may wait for one client.
     pub mailbox_frames: usize,
-    /// Bytes of sealed frames that may wait for one client.
+    /// Bytes of sealed frames, key packages and welcomes that may wait for one client.
     pub mailbox_bytes: usize,
 }
 

@@ -16,8 +16,8 @@ use tokio::{
 
 use crate::{
     counters::Refusal,
-    directory::Stamp,
     gate::Visit,
+    known::Moment,
     listener::Relay,
     mailbox::{Inbox, Mailbox, Order, mailbox},
     rate::Spent,
@@ -35,6 +35,10 @@ const MAX_UNSENT_WITH_ANSWERS: usize = 3 * MAX_UNSENT;
 const MAX_FIRST_FRAME: usize = 92;
 /// Letters that are taken in before others have a turn.
 const MAX_LETTERS: usize = 64;
+/// Frames that are: more than messages of any length fill a read with.
+const MAX_FRAMES: usize = 256;
+/// Reads for one frame that are made before others have a turn.
+const MAX_READS: usize = 2;
 
 /// Serves one connection until it ends. Whatever the other side does, only this connection ends.
 pub(crate) async fn serve(socket: TcpStream, visit: Arc<Visit>, relay: Arc<Relay>) {
@@ -97,10 +101,14 @@ struct Connection {
     ending: bool,
 }
 
-/// A look at the directory: for the log-in, or once more since removals were carried out in the meantime.
+/// What is waited for before anything else is heard.
 enum Awaited {
-    LogIn(UserName, Option<Stamp>),
+    /// A look at the directory, for the log-in.
+    LogIn(UserName, Option<Moment>),
+    /// Another, since removals were carried out in the meantime.
     SecondLook(UserName),
+    /// The time at which a log-in is refused: nothing that the client does may hurry it.
+    Refusal,
 }
 
 /// How a connection ends.
@@ -183,8 +191,12 @@ impl Connection {
             if !matches!(self.session.state(), Some(State::Chatting { .. })) {
                 self.peer = None;
             }
-            // Who does nothing but this lets others have their turn.
-            tokio::task::consume_budget().await;
+            // Others have their turn, at once if this one has more to do than fits into one.
+            if self.transport.channel().has_frame(self.max_frame) {
+                tokio::task::yield_now().await;
+            } else {
+                tokio::task::consume_budget().await;
+            }
         }
         End::Farewell
     }
@@ -199,11 +211,16 @@ impl Connection {
         if unsent < MAX_UNSENT_WITH_ANSWERS && !self.inbox.is_to_end() {
             has_frame = self.transport.channel().has_frame(self.max_frame);
             // A read that failed was the last.
-            while !has_frame
-                && !is_lost
-                && !self.transport.channel().is_over()
-                && self.transport.poll_receive(cx, &self.visit).is_ready()
-            {
+            let mut reads = 0..MAX_READS;
+            while !has_frame && !is_lost && !self.transport.channel().is_over() {
+                if reads.next().is_none() {
+                    // It goes on when others have had their turn.
+                    cx.waker().wake_by_ref();
+                    break;
+                }
+                if self.transport.poll_receive(cx, &self.visit).is_pending() {
+                    break;
+                }
                 has_frame = self.transport.channel().has_frame(self.max_frame);
             }
             is_lost |= self.transport.channel().is_over() && !has_frame;
@@ -266,7 +283,11 @@ impl Connection {
 
     /// Takes in the frames that have come, until it is the turn of others.
     fn frames(&mut self) {
-        while self.goes_on() && self.transport.channel().unsent() < MAX_UNSENT_WITH_ANSWERS && !self.inbox.is_to_end() {
+        for _ in 0..MAX_FRAMES {
+            let is_full = self.transport.channel().unsent() >= MAX_UNSENT_WITH_ANSWERS;
+            if is_full || !self.goes_on() || self.inbox.is_to_end() {
+                return;
+            }
             match self.transport.channel().take_frame(self.max_frame) {
                 Ok(Some(frame)) => self.input(Input::Frame(frame)),
                 Ok(None) => return,
@@ -347,10 +368,11 @@ impl Connection {
         self.visit.gets_further();
         self.sweep = self.relay.sweeps();
         let stamp = self.relay.directory.stamp(calendar());
-        if self.relay.known.has(&user, &self.key, stamp) {
+        let moment = stamp.map(|stamp| Moment { sweep: self.sweep, stamp });
+        if self.relay.known.has(&user, &self.key, moment) {
             return self.answer(Input::Registered(Some(Some(self.key))));
         }
-        self.awaited = Some(Awaited::LogIn(user, stamp));
+        self.awaited = Some(Awaited::LogIn(user, moment));
     }
 
     fn register(&mut self, user: UserName, held: Option<ChatId>) {
@@ -369,20 +391,26 @@ impl Connection {
     }
 
     async fn wait_for(&mut self, awaited: Awaited) {
+        let deadline = self.session.deadline().map_or_else(Deadline::now, Deadline::from_std);
         let answer = match awaited {
-            Awaited::LogIn(user, stamp) => {
-                let deadline = self.session.deadline().map_or_else(Deadline::now, Deadline::from_std);
-                tokio::select! {
-                    biased;
-                    () = self.visit.end().cancelled() => return,
-                    answer = self.look_up(&user, stamp) => Input::Registered(answer),
-                    () = sleep_until(deadline) => Input::Tick,
-                }
-            }
+            Awaited::LogIn(user, moment) => tokio::select! {
+                biased;
+                () = self.visit.end().cancelled() => return,
+                answer = self.look_up(&user, moment) => Input::Registered(answer),
+                () = sleep_until(deadline) => Input::Tick,
+            },
             Awaited::SecondLook(user) => Input::Registered(self.look_up(&user, None).await),
+            Awaited::Refusal => tokio::select! {
+                biased;
+                () = self.visit.end().cancelled() => return,
+                () = sleep_until(deadline) => Input::Tick,
+            },
         };
         self.now = now();
         self.input(answer);
+        if self.goes_on() && self.session.user().is_none() {
+            self.awaited = Some(Awaited::Refusal);
+        }
     }
 
     /// Gives the session of `to` the signal. A message goes to the mailbox where the last one went, unless that is no
@@ -400,11 +428,11 @@ impl Connection {
         }
     }
 
-    /// What the directory says, which is noted if its files were at `stamp` before.
-    async fn look_up(&self, user: &UserName, stamp: Option<Stamp>) -> Option<Option<PublicKey>> {
+    /// What the directory says, which is noted as true of `moment`, before which it must not have been asked.
+    async fn look_up(&self, user: &UserName, moment: Option<Moment>) -> Option<Option<PublicKey>> {
         let found = self.relay.directory.key_of(user).await;
         if let Ok(Some(key)) = found {
-            self.relay.known.note(user, key, stamp);
+            self.relay.known.note(user, key, moment);
         }
         // Strangers can ask for this again and again; the watch on the directory says it where the operator looks.
         found.inspect_err(|error| tracing::debug!(%error, "the directory cannot be asked")).ok()

@@ -302,7 +302,8 @@ impl Directory {
             .connect_with(options)
             .await
             .map_err(|error| failed(&path, error))?;
-        let mut log = path.as_os_str().to_owned();
+        // SQLite follows links, and puts its log beside the file that they lead to.
+        let mut log = std::fs::canonicalize(&path).map_err(|error| failed(&path, error.into()))?.into_os_string();
         log.push("-wal");
         Ok(Self { pool, path, log: PathBuf::from(log).into() })
     }

@@ -210,7 +210,9 @@ struct Counted {
 impl Counted {
     fn of(signal: &Signal) -> Self {
         match &signal.kind {
-            SignalKind::Message(frame) => Self { bytes: frame.len(), ..Self::default() },
+            SignalKind::Message(bytes)
+            | SignalKind::Accept { key_package: bytes, .. }
+            | SignalKind::Establish { welcome: bytes, .. } => Self { bytes: bytes.len(), ..Self::default() },
             SignalKind::Request { .. } | SignalKind::Ask(_) | SignalKind::Check => {
                 Self { requests: 1, ..Self::default() }
             }
@@ -367,6 +369,10 @@ mod tests {
         let (mailbox, mut inbox) = mailbox(1024, 100);
         assert_eq!(mailbox.send(message(60)), Ok(()));
         assert_eq!(mailbox.send(message(41)), Err(Undelivered::Full));
+        let (key, key_package) = (PublicKey::from_bytes([1; 32]), vec![0; 41].into());
+        assert_eq!(mailbox.send(signal(SignalKind::Accept { key, key_package })), Err(Undelivered::Full));
+        let (key, welcome) = (PublicKey::from_bytes([1; 32]), vec![0; 41].into());
+        assert_eq!(mailbox.send(signal(SignalKind::Establish { key, welcome })), Err(Undelivered::Full));
         assert_eq!(mailbox.send(message(40)), Ok(()));
         assert!(inbox.try_receive().is_some());
         assert_eq!(mailbox.send(message(60)), Ok(()));

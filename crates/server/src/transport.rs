@@ -50,7 +50,7 @@ impl Transport {
         let mut transport = Self { socket, channel: Channel::new(config).map_err(io::Error::other)? };
         let mut is_answered = false;
         while transport.channel.tls().is_handshaking() {
-            // Who has sent nothing does not wait for a turn.
+            // Who has sent nothing does not wait for a turn, but for the first: tokio takes each new socket for one that has.
             transport.socket.readable().await?;
             let turn = visit.turn(is_answered).await;
             // All that a handshake computes, it computes on what it has just read.

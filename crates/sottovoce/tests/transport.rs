@@ -396,6 +396,7 @@ fn a_refusal_tells_neither_by_its_bytes_nor_by_its_time_what_was_wrong() {
     // What is sent with or after the log-in does not hurry the answer: it would tell how long the look-up took.
     let ping: &[u8] = &[0, 1, Code::Ping as u8];
     let exit: &[u8] = &[0, 1, Code::Exit as u8];
+    let too_long: &[u8] = &[0xff, 0xff];
     let attempt = &|who: &Holder, name: &str, after: &[u8]| {
         let mut raw = who.connect();
         let login = ToServer::Login(name.parse::<UserName>().unwrap().into()).encode().unwrap();
@@ -410,7 +411,7 @@ fn a_refusal_tells_neither_by_its_bytes_nor_by_its_time_what_was_wrong() {
     };
     thread::scope(|scope| {
         for (who, name) in [(&stranger, "stranger"), (&stranger, "alice"), (&mallory, "alice"), (&mallory, "nobody")] {
-            for after in [&[][..], ping, exit, &[0, 1, 99]] {
+            for after in [&[][..], ping, exit, &[0, 1, 99], too_long] {
                 scope.spawn(move || attempt(who, name, after));
             }
         }
