@@ -666,6 +666,16 @@ fn a_network_that_changes_all_the_time_leaves_attempts_their_time() {
     let told = alice.told();
     assert_eq!(told, ["Abandon", "Connect"].repeat(told.len() / 2));
     assert!((5..=6).contains(&(told.len() / 2)), "one in each of five seconds, not {told:?}");
+    // Nor do attempts follow one another as fast as they are refused.
+    let mut alice = Alone::at(Phase::Waiting);
+    alice.take();
+    for _ in 0..100 {
+        alice.input(Input::NetworkChanged);
+        alice.input(Input::NotConnected(Failure::new(ErrorCode::Unreachable, "so")));
+        alice.wait(Duration::from_millis(50));
+    }
+    let attempts = alice.told().iter().filter(|told| *told == "Connect").count();
+    assert!((5..=10).contains(&attempts), "{attempts} in five seconds");
     // The last change is heeded as well.
     let mut alice = Alone::at(Phase::Connecting);
     alice.take();

@@ -303,13 +303,11 @@ impl Client {
             // One that was asked already is waited for.
             Phase::Online if self.timers.is_running(Timer::Dead) => {}
             Phase::Online => self.doubt(now, out),
-            Phase::Waiting => {
-                self.timers.stop(Timer::Reconnect);
-                out.push(Output::Event(Event::Reconnecting { in_ms: 0 }));
-                self.connect(Purpose::Reconnect, out);
+            // Whoever has the network change all the time neither makes attempts follow one another, nor cuts them short.
+            Phase::Waiting | Phase::Connecting { .. } if self.timers.is_running(Timer::Reroute) => {
+                self.is_by_old_way = true;
             }
-            Phase::Connecting { .. } if self.timers.is_running(Timer::Reroute) => self.is_by_old_way = true,
-            Phase::Connecting { .. } => self.reroute(now, out),
+            Phase::Waiting | Phase::Connecting { .. } => self.reroute(now, out),
             Phase::Idle | Phase::LoggingIn { .. } | Phase::Ended => {}
         }
     }
@@ -317,12 +315,18 @@ impl Client {
     fn reroute(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.is_by_old_way = false;
         self.timers.start_after(Timer::Reroute, now, REROUTE);
-        out.extend([Output::Abandon, Output::Connect]);
+        if matches!(self.phase, Phase::Waiting) {
+            self.timers.stop(Timer::Reconnect);
+            out.push(Output::Event(Event::Reconnecting { in_ms: 0 }));
+            self.connect(Purpose::Reconnect, out);
+        } else {
+            out.extend([Output::Abandon, Output::Connect]);
+        }
     }
 
     /// An attempt may be made anew again, and is if the network has changed since it began.
     pub(super) fn rerouted(&mut self, now: Instant, out: &mut Vec<Output>) {
-        if matches!(self.phase, Phase::Connecting { .. }) && self.is_by_old_way {
+        if matches!(self.phase, Phase::Waiting | Phase::Connecting { .. }) && self.is_by_old_way {
             self.reroute(now, out);
         }
     }
