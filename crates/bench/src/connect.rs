@@ -98,7 +98,9 @@ pub(crate) fn key_of(user: u64) -> UserKey {
 /// # Errors
 /// [`Fault::Io`], [`Fault::Tls`].
 pub(crate) async fn connect(address: SocketAddr, config: Arc<ClientConfig>, greets: bool) -> Result<Line, Fault> {
-    let mut socket = TcpStream::connect(address).await?;
+    let connected = TcpStream::connect(address).await;
+    let mut socket =
+        connected.map_err(|error| Fault::Asked(format!("nobody is to be reached at {address}: {error}")))?;
     socket.set_nodelay(true)?;
     if greets {
         skip_line(&mut socket).await?;

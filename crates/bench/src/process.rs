@@ -1,6 +1,9 @@
 //! What the operating system says of a process (proc(5)): the time that it has been computing, and the memory it has.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use crate::fault::Fault;
 
@@ -24,7 +27,7 @@ impl Meter {
     /// Begins.
     ///
     /// # Errors
-    /// [`Fault::File`] when there is no such process.
+    /// [`Fault::Asked`] when there is no such process.
     pub(crate) fn start(process: Process) -> Result<Self, Fault> {
         Ok(Self { process, begin: Self::read(process)? })
     }
@@ -32,7 +35,7 @@ impl Meter {
     /// What there was until now.
     ///
     /// # Errors
-    /// [`Fault::File`] when the process is gone.
+    /// [`Fault::Asked`] when the process is gone.
     pub(crate) fn stop(&self) -> Result<Used, Fault> {
         let [cpu, own, all] = Self::read(self.process)?;
         let [cpu_before, own_before, all_before] = self.begin;
@@ -74,7 +77,7 @@ impl Process {
     /// Seconds that all its threads together have been computing, user's and system's, in steps of a tick (10 ms).
     ///
     /// # Errors
-    /// [`Fault::File`] when there is no such process.
+    /// [`Fault::Asked`] when there is no such process.
     pub(crate) fn cpu(self) -> Result<f64, Fault> {
         let (path, text) = self.read("stat")?;
         let ticks = ticks(&text).ok_or_else(|| Fault::file(path, "is not as proc_pid_stat(5) has it"))?;
@@ -84,7 +87,7 @@ impl Process {
     /// Bytes of memory that it has resident.
     ///
     /// # Errors
-    /// [`Fault::File`] when there is no such process.
+    /// [`Fault::Asked`] when there is no such process.
     pub(crate) fn resident(self) -> Result<u64, Fault> {
         let (path, text) = self.read("status")?;
         resident(&text).ok_or_else(|| Fault::file(path, "is not as proc_pid_status(5) has it"))
@@ -92,7 +95,10 @@ impl Process {
 
     fn read(self, file: &str) -> Result<(PathBuf, String), Fault> {
         let path = PathBuf::from(format!("/proc/{}/{file}", self.0));
-        let text = std::fs::read_to_string(&path).map_err(|error| Fault::file(&path, error))?;
+        let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Fault::Asked(format!("no process has the number {}; is the server there?", self.0)),
+            _ => Fault::file(&path, error),
+        })?;
         Ok((path, text))
     }
 }

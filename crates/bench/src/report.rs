@@ -32,7 +32,8 @@ pub(crate) fn write(dir: &Path) -> Result<(), Fault> {
     let (rows, people) = (read::<Row>(&dir.join("rows.jsonl")), read::<people::Row>(&dir.join(people::FILE)));
     // What was not measured is missing; what was must be readable.
     let (rows, people) = match (rows?, people?) {
-        (None, None) => return Err(Fault::file(dir, "holds no rows")),
+        (None, None) if !dir.is_dir() => return Err(Fault::file(dir, "is no folder")),
+        (None, None) => return Err(Fault::file(dir, "holds no rows; `bench peers run` makes some")),
         (rows, people) => (rows.unwrap_or_default(), people.unwrap_or_default()),
     };
     let refused = fs::read_to_string(dir.join("refused.jsonl")).unwrap_or_default();
@@ -95,10 +96,13 @@ fn document(rows: &[Row], people: &[people::Row], refused: usize) -> String {
     let mut text = String::from("# What was measured\n\n");
     let _ = writeln!(
         text,
-        "Medians, and in brackets the least and the most, of the runs in `rows.jsonl` and `people.jsonl`; the machine \
-         and all versions are in `machine.jsonl`, and beside what people wait for. {} runs are reported, {refused} are \
-         not, since something went wrong in them (`refused.jsonl`).\n",
-        rows.len().saturating_add(people.len())
+        "Medians, and in brackets the least and the most, of the runs in `rows.jsonl` and `people.jsonl`: {} of them. \
+         The machine and all versions are in `machine.jsonl`, for what people wait for in each row. {}\n",
+        rows.len().saturating_add(people.len()),
+        match refused {
+            0 => "No run was refused.".to_owned(),
+            refused => format!("{refused} runs were refused, for the reasons in `refused.jsonl`."),
+        }
     );
     if let Some(others) = Summary::of(rows.iter().filter_map(|row| row.figures.others()).collect()) {
         let _ = writeln!(
@@ -190,7 +194,7 @@ mod tests {
         has("| Log-in, CPU ms each: at most 1.2 × the bare pipe | 1.13 × | met |");
         has("| Log-in, CPU ms each: below mosquitto, nats-server | 0.170; nats-server 0.160 | **not met** |");
         has("Beside server and generator, others on the machine took 0.25 cores (0.25–0.25).");
-        assert!(text.contains("8 runs are reported, 2 are not"));
+        assert!(text.contains("`people.jsonl`: 8 of them.") && text.contains("2 runs were refused"), "{text}");
         has("| start to password prompt, plain lines | p99 ≤ 50 ms | not measured | – |");
         assert!(!text.contains("Saturated"), "nothing is said of what was not measured");
     }

@@ -1,7 +1,9 @@
 //! Our own protocol (docs/protocol.md). What is sealed is a payload, since the relay cannot tell.
 
 use bytes::Bytes;
-use protocol::{Accept, ChatHeader, ChatId, Code, Establish, Login, Message, Request, ToClient, ToServer, UserName};
+use protocol::{
+    Accept, ChatHeader, ChatId, Code, Establish, Login, Message, Request, ServerError, ToClient, ToServer, UserName,
+};
 
 use crate::{
     connect::Tls,
@@ -27,6 +29,10 @@ impl Protocol for Sottovoce {
         say(line, &ToServer::Login(Login::from(user_name(user)?))).await?;
         match hear(line).await? {
             ToClient::LoggedIn(_) => Ok(()),
+            ToClient::Error(ServerError::UnknownUser) => {
+                let name = user_name(user)?;
+                Err(Fault::Asked(format!("the relay does not know {name}; `bench register` registers more users")))
+            }
             other => Err(unexpected(&other)),
         }
     }
