@@ -25,14 +25,7 @@ pub(super) struct Metric {
 
 /// All of them, in the order in which they are shown.
 pub(super) const METRICS: &[Metric] = &[
-    relayed(
-        "relay",
-        "relay-cpu",
-        "Relay at a fixed rate: CPU",
-        "s per 100,000",
-        |it| of_relayed(it).map(|it| it.cpu_per_100k),
-        3,
-    ),
+    relayed("relay", "relay-cpu", "Relay at a fixed rate: CPU", "s per 100,000", cpu, 3),
     relayed(
         "relay",
         "relay-p50",
@@ -41,14 +34,7 @@ pub(super) const METRICS: &[Metric] = &[
         |it| of_relayed(it).map(|it| it.latency.p50_us),
         0,
     ),
-    relayed(
-        "relay",
-        "relay-p99",
-        "Relay at a fixed rate: latency",
-        "p99, µs",
-        |it| of_relayed(it).map(|it| it.latency.p99_us),
-        0,
-    ),
+    relayed("relay", "relay-p99", "Relay at a fixed rate: latency", "p99, µs", p99, 0),
     relayed(
         "relay",
         "relay-p999",
@@ -57,22 +43,8 @@ pub(super) const METRICS: &[Metric] = &[
         |it| of_relayed(it).map(|it| it.latency.p999_us),
         0,
     ),
-    relayed(
-        "relay-in-bursts",
-        "burst-cpu",
-        "Relay at a fixed rate, in bursts: CPU",
-        "s per 100,000",
-        |it| of_relayed(it).map(|it| it.cpu_per_100k),
-        3,
-    ),
-    relayed(
-        "relay-in-bursts",
-        "burst-p99",
-        "Relay at a fixed rate, in bursts: latency",
-        "p99, µs",
-        |it| of_relayed(it).map(|it| it.latency.p99_us),
-        0,
-    ),
+    relayed("relay-in-bursts", "burst-cpu", "Relay at a fixed rate, in bursts: CPU", "s per 100,000", cpu, 3),
+    relayed("relay-in-bursts", "burst-p99", "Relay at a fixed rate, in bursts: latency", "p99, µs", p99, 0),
     Metric {
         pipes: &[],
         ..relayed(
@@ -86,14 +58,7 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         pipes: &["pipe-gathering"],
-        ..relayed(
-            "saturated",
-            "saturated-cpu",
-            "Relay saturated: CPU",
-            "s per 100,000",
-            |it| of_relayed(it).map(|it| it.cpu_per_100k),
-            3,
-        )
+        ..relayed("saturated", "saturated-cpu", "Relay saturated: CPU", "s per 100,000", cpu, 3)
     },
     Metric {
         pipes: &["pipe-gathering"],
@@ -136,20 +101,13 @@ pub(super) const METRICS: &[Metric] = &[
         |it| of_relayed(it)?.growth().map(|bytes| bytes / 1e6),
         2,
     ),
-    relayed(
-        "hold",
-        "hold-p99",
-        "500 pairs beside 10,000 idle users: latency",
-        "p99, µs",
-        |it| of_relayed(it).map(|it| it.latency.p99_us),
-        0,
-    ),
+    relayed("hold", "hold-p99", "500 pairs beside 10,000 idle users: latency", "p99, µs", p99, 0),
     relayed(
         "hold",
         "hold-cpu",
         "500 pairs beside 10,000 idle users: CPU, the idle users' signs of life in it",
         "s per 100,000",
-        |it| of_relayed(it).map(|it| it.cpu_per_100k),
+        cpu,
         3,
     ),
 ];
@@ -175,11 +133,19 @@ const fn logged_in(work: &'static str, name: &'static str, title: &'static str) 
 }
 
 const fn growth(work: &'static str, title: &'static str) -> Metric {
-    relayed(work, work, title, "s per 100,000", |figures| of_relayed(figures).map(|it| it.cpu_per_100k), 3)
+    relayed(work, work, title, "s per 100,000", cpu, 3)
 }
 
 const fn growth_of_log_in(work: &'static str, title: &'static str) -> Metric {
     relayed(work, work, title, "ms each", log_in, 3)
+}
+
+fn cpu(figures: &Figures) -> Option<f64> {
+    of_relayed(figures).map(|it| it.cpu_per_100k)
+}
+
+fn p99(figures: &Figures) -> Option<f64> {
+    of_relayed(figures).map(|it| it.latency.p99_us)
 }
 
 fn of_relayed(figures: &Figures) -> Option<&Relayed> {
