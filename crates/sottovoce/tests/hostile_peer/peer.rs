@@ -241,6 +241,7 @@ impl Rogue<'_> {
         loop {
             match self.raw.hear() {
                 Some(ToClient::Message(message)) => return message,
+                Some(ToClient::ChatClosed(close)) if close.chat == self.chat => panic!("the chat ended: {close:?}"),
                 Some(_) => {}
                 None => panic!("the connection ended"),
             }
@@ -290,6 +291,7 @@ impl Rogue<'_> {
                     self.resumes(self.expected);
                 }
                 Some(ToClient::Resume(resume)) if resume.chat == self.chat => return,
+                Some(ToClient::ChatClosed(close)) if close.chat == self.chat => panic!("the chat ended: {close:?}"),
                 Some(_) => {}
                 None => panic!("the connection ended"),
             }
