@@ -20,6 +20,7 @@ use std::{
 use identity::UserKey;
 use rand::rngs::SysRng;
 use rand_core::{Rng as _, UnwrapErr};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 use ssh_key::{
     Cipher, Kdf, LineEnding, PrivateKey,
@@ -74,7 +75,7 @@ impl World {
     }
 
     /// Sends the server a signal that ends it, and waits for the end.
-    pub(crate) fn goes(&mut self, how: rustix::process::Signal) {
+    pub(crate) fn goes(&mut self, how: Signal) {
         signal(&self.server, how);
         self.server.wait().unwrap();
     }
@@ -229,9 +230,14 @@ pub(crate) fn sentence(stderr: &str) -> String {
     line.to_owned()
 }
 
-/// Sends a signal to a process of the test's own.
-pub(crate) fn signal(process: &Child, signal: rustix::process::Signal) {
-    rustix::process::kill_process(rustix::process::Pid::from_child(process), signal).unwrap();
+/// Sends a signal to a process of the test's own. Where that stops it, all of its threads have stopped: until one of them has
+/// taken the signal, the others go on.
+pub(crate) fn signal(process: &Child, signal: Signal) {
+    let id = Pid::from_child(process);
+    kill_process(id, signal).unwrap();
+    if signal == Signal::STOP {
+        waitid(WaitId::Pid(id), WaitIdOptions::STOPPED).unwrap();
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test measures what a person would wait")]
