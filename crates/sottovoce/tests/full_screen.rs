@@ -145,6 +145,8 @@ fn a_request_of_ones_own_ends_in_each_way(size: Size) {
     alice.expect("asking bob to talk, for 1 s");
     alice.expect("not answered in time");
     alice.expect_gone("asking bob");
+    // Until then he would answer.
+    bob.expect("request_ended");
     bob.types("--r alice");
     alice.expect("bob ASKS TO TALK");
     alice.expect("not answered in time");
