@@ -29,9 +29,10 @@ const MAX_RETRY_IN_CHAT: Duration = Duration::from_millis(750);
 /// How many attempts that failed in a row may be followed by so short a wait: those of a minute, after which the server
 /// ends the chats whose clients are gone.
 const RETRIES_IN_CHAT: u32 = 90;
-/// After the word that the server stops, at least and at most: not all of its clients may come at once when it is back.
-const RESTART_AT_LEAST: Duration = Duration::from_millis(500);
-const RESTART_AT_MOST: Duration = Duration::from_secs(3);
+/// After the word that the server stops, at least and at most. Another may be there in its place at once; not all of its
+/// clients are to come in the same moment, where it tells all of them in one.
+const RESTART_AT_LEAST: Duration = Duration::from_millis(50);
+const RESTART_AT_MOST: Duration = Duration::from_millis(500);
 /// Online, until attempts that failed no longer count: a server that lets in and drops at once is not hammered.
 const STABLE: Duration = Duration::from_millis(500);
 
