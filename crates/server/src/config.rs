@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    net::{Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
     time::Duration,
@@ -22,6 +22,26 @@ use crate::{admission::Limits, rate::Rate, session::Patience};
 /// The port of a server whose operator names none. It stands in no list of registered or customary services.
 pub const DEFAULT_PORT: u16 = 7478;
 
+/// The port of a server's metrics whose operator names none.
+pub const DEFAULT_METRICS_PORT: u16 = 7479;
+
+/// Where metrics are to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metrics {
+    /// At [`Self::DEFAULT_ADDRESS`], or nowhere if that is not to be had: two servers on one machine both start as they
+    /// were made.
+    Auto,
+    /// Here, or the server does not start.
+    At(SocketAddr),
+    /// Nowhere.
+    Off,
+}
+
+impl Metrics {
+    /// Of this machine alone.
+    pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_METRICS_PORT);
+}
+
 /// What an operator can set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -30,6 +50,8 @@ pub struct Config {
     /// Where to listen: all addresses of the machine, IPv6 and IPv4, unless set otherwise. A relay is there to be
     /// reached from elsewhere, and answers nobody whose key is not registered.
     pub listen: SocketAddr,
+    /// Where metrics and health are served over HTTP.
+    pub metrics: Metrics,
     /// What is logged, as a filter of `tracing-subscriber`.
     pub log: String,
     /// For the TLS handshake of a new connection.
@@ -48,8 +70,12 @@ pub struct Config {
     pub grace_period: Duration,
     /// Between two looks at the directory for changes that another process made.
     pub directory_poll: Duration,
-    /// From the order to stop to the end of the last connection.
+    /// From when the last client is told that the server stops to the end of its connection.
     pub shutdown_timeout: Duration,
+    /// From the order to stop, and the word that the node is not ready, to when nobody is let in any more.
+    pub drain_delay: Duration,
+    /// From then to when the last client is told.
+    pub drain_time: Duration,
     /// Connections that are open at once.
     pub max_connections: usize,
     /// Connections of one address that are open at once. Here and below, an IPv6 address counts by its first 64 bits.
@@ -125,6 +151,7 @@ impl Config {
         Self {
             name,
             listen: (Ipv6Addr::UNSPECIFIED, DEFAULT_PORT).into(),
+            metrics: Metrics::Auto,
             log: "info".to_owned(),
             handshake_timeout: Duration::from_secs(10),
             login_timeout: Duration::from_secs(10),
@@ -135,6 +162,8 @@ impl Config {
             grace_period: Duration::from_secs(60),
             directory_poll: Duration::from_secs(1),
             shutdown_timeout: Duration::from_secs(5),
+            drain_delay: Duration::from_secs(0),
+            drain_time: Duration::from_secs(0),
             max_connections: 20_000,
             max_connections_per_address: 5_000,
             max_pending: 2_000,
@@ -250,6 +279,7 @@ struct Setting<'a> {
 
 enum Place<'a> {
     Address(&'a mut SocketAddr),
+    Metrics(&'a mut Metrics),
     Text(&'a mut String),
     Time(&'a mut Duration, RangeInclusive<Duration>),
     Count(&'a mut usize, RangeInclusive<usize>),
@@ -274,6 +304,14 @@ fn settings(config: &mut Config) -> Vec<Setting<'_>> {
             live: true,
             comment: "Address and port to listen on. [::] is every address of this machine, IPv6 and IPv4;\n\
                       on a machine without IPv6 write 0.0.0.0, and for this machine alone 127.0.0.1.",
+        },
+        Setting {
+            key: "metrics",
+            place: Place::Metrics(&mut config.metrics),
+            live: false,
+            comment: "Where Prometheus and a balancer read metrics and health over HTTP: an address and port, or \"off\".\n\
+                      They name nobody, but say how much goes on to whoever reaches the address. \"auto\" is 127.0.0.1:7479,\n\
+                      which is this machine alone, unless something else is there.",
         },
         Setting {
             key: "log",
@@ -347,6 +385,22 @@ fn settings(config: &mut Config) -> Vec<Setting<'_>> {
             ms(100),
             s(600),
             "How long to wait, when told to stop, for clients to take their leave.",
+        ),
+        time(
+            "drain_delay",
+            &mut config.drain_delay,
+            s(0),
+            s(600),
+            "Where several servers stand behind a balancer: how long one that is told to stop lets people in while it says\n\
+             that it is not ready (/readyz), so that the balancer sends no more to it.",
+        ),
+        time(
+            "drain_time",
+            &mut config.drain_time,
+            s(0),
+            s(600),
+            "The same: over how long it then spreads the word to its clients, who come back at once, to another. A second\n\
+             order to stop hurries. systemd's TimeoutStopSec has to be longer than both and shutdown_timeout together.",
         ),
         count(
             "max_connections",
@@ -446,6 +500,18 @@ impl Place<'_> {
                 *place = address
                     .ok_or("should be an IP address and port in quotation marks, such as \"[::]:7478\"".to_owned())?;
             }
+            Self::Metrics(place) => {
+                *place = match text {
+                    Some("auto") => Metrics::Auto,
+                    Some("off") => Metrics::Off,
+                    text => Metrics::At(
+                        text.and_then(|text| text.parse().ok()).ok_or(
+                            "should be an IP address and port such as \"127.0.0.1:7479\", or \"auto\" or \"off\""
+                                .to_owned(),
+                        )?,
+                    ),
+                };
+            }
             Self::Text(place) => {
                 *place = text.ok_or("should be a text in quotation marks, such as \"info\"".to_owned())?.to_owned();
             }
@@ -475,6 +541,9 @@ impl Place<'_> {
     fn written(&self) -> String {
         match self {
             Self::Address(address) => quoted(&address.to_string()),
+            Self::Metrics(Metrics::Auto) => quoted("auto"),
+            Self::Metrics(Metrics::Off) => quoted("off"),
+            Self::Metrics(Metrics::At(address)) => quoted(&address.to_string()),
             Self::Text(text) => quoted(text),
             Self::Time(time, _) => format_time(**time),
             Self::Count(count, _) => count.to_string(),
@@ -483,7 +552,7 @@ impl Place<'_> {
 
     fn bounds(&self) -> Option<String> {
         match self {
-            Self::Address(_) | Self::Text(_) => None,
+            Self::Address(_) | Self::Metrics(_) | Self::Text(_) => None,
             Self::Time(_, bounds) => {
                 Some(format!("From {} to {}.", format_time(*bounds.start()), format_time(*bounds.end())))
             }

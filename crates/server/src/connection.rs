@@ -8,14 +8,14 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use protocol::{ChatId, Machine as _, PublicKey, ServerError, UserName, limits::MAX_FRAME};
+use protocol::{ChatId, Code, Machine as _, PublicKey, ServerError, UserName, limits::MAX_FRAME};
 use tokio::{
     net::TcpStream,
     time::{Instant as Deadline, sleep_until, timeout},
 };
 
 use crate::{
-    counters::Refusal,
+    counters::{Refusal, Relayed},
     gate::Visit,
     known::Moment,
     listener::Relay,
@@ -61,6 +61,7 @@ pub(crate) async fn serve(socket: TcpStream, visit: Arc<Visit>, relay: Arc<Relay
     };
     match transport.client_key() {
         Ok(key) => {
+            relay.counters.count_handshake();
             let mut connection = Box::new(Connection::new(transport, key, visit, relay));
             match connection.run().await {
                 End::Farewell => connection.close().await,
@@ -96,6 +97,10 @@ struct Connection {
     spent: Spent,
     /// The removals that had been carried out when the directory was last asked.
     sweep: u64,
+    /// What it has relayed, and nobody has counted yet.
+    relayed: Relayed,
+    /// Whether the census has it in a chat.
+    is_chatting: bool,
     /// What it waits for before it goes on.
     awaited: Option<Awaited>,
     ending: bool,
@@ -149,6 +154,8 @@ impl Connection {
             outputs: Vec::new(),
             spent: Spent::default(),
             sweep: 0,
+            relayed: Relayed::default(),
+            is_chatting: false,
             awaited: None,
             ending: false,
             visit,
@@ -188,9 +195,11 @@ impl Connection {
             }
             // What waits for its next turn holds no memory for what there was in this one.
             self.outputs = Vec::new();
-            if !matches!(self.session.state(), Some(State::Chatting { .. })) {
+            let is_chatting = matches!(self.session.state(), Some(State::Chatting { .. }));
+            if !is_chatting {
                 self.peer = None;
             }
+            self.is_counted(is_chatting);
             // Others have their turn, at once if this one has more to do than fits into one.
             if self.transport.channel().has_frame(self.max_frame) {
                 tokio::task::yield_now().await;
@@ -306,6 +315,9 @@ impl Connection {
                 match output {
                     _ if self.ending => {}
                     Output::Send(frame) => {
+                        if frame.first() == Some(&(Code::Message as u8)) {
+                            self.relayed.sent.count(&frame);
+                        }
                         self.relay.counters.count_frame(&frame, self.registered.is_some());
                         self.transport.channel().enqueue(&frame);
                     }
@@ -345,6 +357,7 @@ impl Connection {
     fn signal(&mut self, to: UserName, signal: Signal) {
         let (chat, is_repeated) = (signal.chat, signal.kind.is_repeated());
         if let SignalKind::Message(frame) = &signal.kind {
+            self.relayed.received.count(frame);
             // At the finest level of logging alone: what the relay gets to see of a message.
             tracing::trace!(target: "relay", frame = %Hex(frame), "message");
         }
@@ -382,6 +395,8 @@ impl Connection {
             return;
         }
         self.max_frame = MAX_FRAME;
+        self.relay.counters.count_log_in();
+        self.relay.census.enters(self.id, self.mailbox.clone());
         self.relay.router.register(user.clone(), self.id, self.key, self.mailbox.clone(), held);
         let moved_on = self.sweep != self.relay.sweeps();
         self.registered = Some(user.clone());
@@ -463,6 +478,19 @@ impl Connection {
         if let Some(user) = self.registered.take() {
             self.relay.router.unregister(&user, self.id);
             self.turn_away(&user);
+            self.is_counted(false);
+            self.relay.census.leaves(self.id);
+        }
+    }
+
+    /// What there is to count of a turn, which all connections count in one place: once for all of its frames.
+    fn is_counted(&mut self, is_chatting: bool) {
+        let relayed = std::mem::take(&mut self.relayed);
+        if relayed != Relayed::default() {
+            self.relay.counters.count_relayed(relayed);
+        }
+        if is_chatting != std::mem::replace(&mut self.is_chatting, is_chatting) {
+            self.relay.census.counts_chatting(is_chatting);
         }
     }
 

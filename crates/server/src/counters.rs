@@ -1,4 +1,5 @@
-//! How much was turned away, by cause. No names and no addresses: what is counted here may be logged and published.
+//! How much was done, and how much was turned away, by cause. No names and no addresses: what is counted here may be
+//! logged and published.
 
 use std::{
     fmt,
@@ -6,6 +7,7 @@ use std::{
 };
 
 use protocol::{Asked, Code, ServerError, ToClient};
+use serde::{Deserialize, Serialize};
 
 /// Why somebody did not get what they wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,29 @@ const CAUSES: [(Refusal, &str); 15] = [
 #[derive(Debug, Default)]
 pub struct Counters {
     refused: [AtomicU64; CAUSES.len()],
+    handshakes: AtomicU64,
+    log_ins: AtomicU64,
+    /// Side by side, for they change together.
+    relayed: [AtomicU64; 4],
+}
+
+/// Sealed frames of chats, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// How many frames.
+    pub frames: u64,
+    /// Their bytes, without what TLS and the stream add.
+    pub bytes: u64,
+}
+
+/// What was relayed. On one machine both are the same but for what is under way; where there are several, a frame comes
+/// in at one and may go out at another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relayed {
+    /// From clients, for the peers of their chats.
+    pub received: Flow,
+    /// To clients.
+    pub sent: Flow,
 }
 
 /// What the counters said at one moment.
@@ -91,9 +116,61 @@ impl Counters {
         }
     }
 
+    /// Counts a handshake that came to its end.
+    pub(crate) fn count_handshake(&self) {
+        self.handshakes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a log-in.
+    pub(crate) fn count_log_in(&self) {
+        self.log_ins.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what one connection has relayed. To be called once for many frames: all connections share these.
+    pub(crate) fn count_relayed(&self, relayed: Relayed) {
+        for (counter, count) in self.relayed.iter().zip(relayed.numbers()).filter(|(_, count)| *count > 0) {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Handshakes that came to their end.
+    pub fn handshakes(&self) -> u64 {
+        self.handshakes.load(Ordering::Relaxed)
+    }
+
+    /// Log-ins.
+    pub fn log_ins(&self) -> u64 {
+        self.log_ins.load(Ordering::Relaxed)
+    }
+
+    /// What has been relayed so far.
+    pub fn relayed(&self) -> Relayed {
+        let [received_frames, received_bytes, sent_frames, sent_bytes] =
+            self.relayed.each_ref().map(|counter| counter.load(Ordering::Relaxed));
+        Relayed {
+            received: Flow { frames: received_frames, bytes: received_bytes },
+            sent: Flow { frames: sent_frames, bytes: sent_bytes },
+        }
+    }
+
     /// What has been refused so far.
     pub fn refused(&self) -> Refused {
         Refused(self.refused.each_ref().map(|counter| counter.load(Ordering::Relaxed)))
+    }
+}
+
+impl Flow {
+    /// One more frame.
+    pub(crate) fn count(&mut self, frame: &[u8]) {
+        self.frames = self.frames.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(u64::try_from(frame.len()).unwrap_or(u64::MAX));
+    }
+}
+
+impl Relayed {
+    fn numbers(&self) -> [u64; 4] {
+        let Self { received, sent } = self;
+        [received.frames, received.bytes, sent.frames, sent.bytes]
     }
 }
 
@@ -165,6 +242,18 @@ mod tests {
         }
         let counts: Vec<_> = counters.refused().by_cause().map(|(_, count)| count).collect();
         assert_eq!(counts, (1..=15).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn each_number_of_what_is_relayed_has_a_counter_of_its_own() {
+        let counters = Counters::default();
+        let relayed = Relayed { received: Flow { frames: 1, bytes: 2 }, sent: Flow { frames: 3, bytes: 4 } };
+        counters.count_relayed(relayed);
+        assert_eq!(counters.relayed(), relayed);
+        let mut sent = Flow::default();
+        sent.count(b"frame");
+        counters.count_relayed(Relayed { sent, ..Relayed::default() });
+        assert_eq!(counters.relayed(), Relayed { sent: Flow { frames: 4, bytes: 9 }, ..relayed });
     }
 
     #[test]

@@ -85,6 +85,12 @@ impl Gate {
         }
     }
 
+    /// How many connections there are, and how many of them are pending.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let admission = self.admission();
+        (admission.len(), admission.pending())
+    }
+
     /// Ends the connection that has to make room, if one has to.
     fn ends(&self, dropped: Option<Dropped<CancellationToken>>) {
         if let Some(Dropped { handle, for_its_address }) = dropped {

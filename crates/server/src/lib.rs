@@ -3,16 +3,20 @@
 
 pub mod admission;
 mod buffer;
+pub mod census;
 pub mod channel;
 pub mod config;
 mod connection;
 pub mod counters;
 pub mod directory;
+mod drain;
 mod fault;
 mod gate;
+pub mod health;
 mod known;
 mod listener;
 pub mod mailbox;
+pub mod operator;
 pub mod rate;
 pub mod router;
 pub mod session;
@@ -22,5 +26,6 @@ mod tls;
 mod transport;
 mod turns;
 
+pub use drain::Stop;
 pub use fault::log_panics_by_place;
-pub use listener::Server;
+pub use listener::{BindError, Server};

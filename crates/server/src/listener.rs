@@ -4,11 +4,12 @@ use std::{
     fs::File,
     io::ErrorKind,
     net::{IpAddr, SocketAddr},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures_util::FutureExt as _;
@@ -24,19 +25,23 @@ use tokio_util::{
 };
 
 use crate::{
+    census::Census,
     config::Config,
     connection,
     counters::{Counters, Refused},
     directory::{Directory, DirectoryError},
+    drain::Stop,
     gate::Gate,
+    health::Health,
     known::Known,
+    operator::{http, status},
     rate::Ledger,
     router::Router,
     signal::SessionId,
 };
 
 /// How long to wait when the system gives no connection, though one may be there, before asking it again.
-const RETRY_PAUSE: Duration = Duration::from_millis(10);
+pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Connections that the system keeps until they are accepted; it may keep fewer (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
@@ -50,7 +55,20 @@ const MAX_BLIND: Duration = Duration::from_secs(30);
 /// A server that listens and has not yet begun to serve.
 pub struct Server {
     listener: TcpListener,
+    metrics: Option<TcpListener>,
+    status: Option<status::Socket>,
     relay: Arc<Relay>,
+}
+
+/// Why a server does not begin to listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The system does not give the address for clients.
+    #[error("cannot listen on {0}: {1}; choose another with --listen")]
+    Clients(SocketAddr, #[source] std::io::Error),
+    /// Nor that for metrics, which the operator has set.
+    #[error("cannot serve metrics on {0}: {1}; set another `metrics` in server.toml, or \"off\"")]
+    Metrics(SocketAddr, #[source] std::io::Error),
 }
 
 /// What all connections of a server share.
@@ -62,23 +80,28 @@ pub(crate) struct Relay {
     pub(crate) router: Router,
     pub(crate) ledger: Ledger,
     pub(crate) counters: Arc<Counters>,
-    gate: Arc<Gate>,
+    pub(crate) census: Census,
+    pub(crate) health: Health,
+    pub(crate) metrics_port: Option<u16>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) stop: CancellationToken,
     sweeps: AtomicU64,
     sessions: AtomicU64,
 }
 
 impl Server {
-    /// Listens on the configuration's address. `tls` comes from [`identity::server_config`].
+    /// Listens on the configuration's addresses. `tls` comes from [`identity::server_config`].
     ///
     /// # Errors
-    /// The system's error when it does not give the address.
-    pub async fn bind(config: Config, tls: Arc<rustls::ServerConfig>, directory: Directory) -> std::io::Result<Self> {
+    /// [`BindError`] when the system does not give one of them.
+    pub async fn bind(config: Config, tls: Arc<rustls::ServerConfig>, directory: Directory) -> Result<Self, BindError> {
         if let Err(error) = directory.open_all().await {
             // Whoever logs in is told, if it lasts.
             tracing::warn!(%error, "the directory cannot be read");
         }
-        let listener = listen(config.listen)?;
+        let listener = listen(config.listen).map_err(|error| BindError::Clients(config.listen, error))?;
+        let metrics = http::bind(config.metrics).map_err(|(address, error)| BindError::Metrics(address, error))?;
+        let metrics_port = metrics.as_ref().and_then(|listener| Some(listener.local_addr().ok()?.port()));
         let router = Router::new(config.list_page);
         let counters = Arc::new(Counters::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -90,12 +113,23 @@ impl Server {
             ledger: Ledger::default(),
             gate: Arc::new(Gate::new(config.limits(), cores, counters.clone())),
             counters,
+            census: Census::default(),
+            health: Health::new(now(), calendar()),
+            metrics_port,
             stop: CancellationToken::new(),
             sweeps: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
             config,
         };
-        Ok(Self { listener, relay: Arc::new(relay) })
+        Ok(Self { listener, metrics, status: None, relay: Arc::new(relay) })
+    }
+
+    /// Has the server answer [`status::ask`] about its folder `dir`. Where that cannot be, the log says so: people can chat
+    /// without.
+    pub fn tells_status(&mut self, dir: &Path) {
+        let socket = status::Socket::bind(dir);
+        self.status =
+            socket.inspect_err(|error| tracing::warn!(%error, "no socket for `sottovoce server status`")).ok();
     }
 
     /// Where the server listens, with the port that the system chose if it was left to it.
@@ -111,19 +145,27 @@ impl Server {
         self.relay.counters.clone()
     }
 
-    /// Serves until `stop` is cancelled; then tells all clients and waits for their connections to end, for as long
-    /// as the configuration's `shutdown_timeout`.
-    pub async fn run(self, stop: CancellationToken) {
-        let Self { listener, relay } = self;
+    /// Serves until it is told to stop; then tells all clients, as fast as the configuration and `stop` say, and waits for
+    /// their connections to end, for as long as the configuration's `shutdown_timeout`.
+    pub async fn run(self, stop: impl Into<Stop>) {
+        let (Self { listener, metrics, status, relay }, stop) = (self, stop.into());
         let connections = TaskTracker::new();
         let watch = AbortOnDropHandle::new(tokio::spawn(keep_watching(relay.clone())));
         let mut spare = Spare::new();
         let telling = AbortOnDropHandle::new(tokio::spawn(tell_refusals(relay.counters.clone())));
-        tracing::info!("serving");
+        let metrics =
+            metrics.map(|listener| AbortOnDropHandle::new(tokio::spawn(http::serve(listener, relay.clone()))));
+        let status = status.map(|socket| {
+            let (serving, file) = socket.serve(relay.clone());
+            (AbortOnDropHandle::new(tokio::spawn(serving)), file)
+        });
+        tracing::info!(metrics = relay.metrics_port, "serving");
+        let lets_nobody_in = stop.lets_nobody_in(&relay.health, relay.config.drain_delay);
+        tokio::pin!(lets_nobody_in);
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = &mut lets_nobody_in => break,
                 accepted = spare.accept(&listener) => accepted,
             };
             let Accepted { socket, address, is_last } = match accepted {
@@ -148,6 +190,9 @@ impl Server {
             }
             connections.spawn(connection::serve(socket, visit, relay.clone()));
         }
+        // No client waits at this server's door for one that will not come to open.
+        drop(listener);
+        stop.tells_everybody(&relay.census, relay.config.drain_time).await;
         tracing::info!("stopping");
         drop((watch, telling));
         relay.stop.cancel();
@@ -159,6 +204,8 @@ impl Server {
         if !refused.is_nothing() {
             tracing::info!(%refused, "since the start");
         }
+        // Until here it says that it is on its way.
+        drop((metrics, status));
     }
 }
 
@@ -270,8 +317,12 @@ async fn watch_directory(relay: Arc<Relay>) {
             Err(error) => Err(error),
         };
         match looked {
-            Ok(()) => blind = Duration::ZERO,
+            Ok(()) => {
+                blind = Duration::ZERO;
+                relay.health.directory_read(now());
+            }
             Err(error) => {
+                relay.health.directory_failed();
                 relay.known.forget();
                 blind = blind.saturating_add(relay.config.directory_poll);
                 tracing::error!(%error, "the directory cannot be read; removals wait");
@@ -295,7 +346,8 @@ async fn sweep(relay: &Relay) -> Result<(), DirectoryError> {
     Ok(())
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+/// Listens on `address`.
+pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // A server that is started again finds connections of the one before that are still being closed.
     socket.set_reuseaddr(true)?;
@@ -304,11 +356,16 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the driver that hands the machine its time")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the driver that hands out the time")]
+fn calendar() -> SystemTime {
+    SystemTime::now()
+}
+
 #[expect(clippy::disallowed_methods, reason = "there is no event to wait for: time itself is what has to pass")]
-async fn pause(length: Duration) {
+pub(crate) async fn pause(length: Duration) {
     tokio::time::sleep(length).await;
 }

@@ -118,6 +118,11 @@ impl Mailbox {
         queue.wake();
     }
 
+    /// Letters that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.queue().letters.len()
+    }
+
     /// Whether this is still the session's that its user has: no newer one has replaced it, and it has not been told to
     /// end.
     pub(crate) fn is_current(&self) -> bool {

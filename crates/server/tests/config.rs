@@ -14,7 +14,7 @@ use protocol::{
     ServerName,
     limits::{MAX_PAGE, WINDOW_BYTES, WINDOW_FRAMES},
 };
-use server::config::{Config, ConfigError};
+use server::config::{Config, ConfigError, Metrics};
 
 fn name() -> ServerName {
     "chat.example".parse().unwrap()
@@ -44,6 +44,7 @@ fn without_marks(text: &str) -> String {
 const ALL_CHANGED: &str = r#"
 name = "Relay.Example"
 listen = "127.0.0.1:1"
+metrics = "10.1.2.3:9100"
 log = "warn"
 handshake_timeout = "11s"
 login_timeout = "12s"
@@ -54,6 +55,8 @@ establishment_timeout = "14s"
 grace_period = "15s"
 directory_poll = "2s"
 shutdown_timeout = "16s"
+drain_delay = "17s"
+drain_time = "18s"
 max_connections = 1_000
 max_connections_per_address = 6
 max_pending = 7
@@ -91,6 +94,7 @@ fn every_setting_can_be_changed() {
     let changed = Config {
         name: "relay.example".parse().unwrap(),
         listen: "127.0.0.1:1".parse().unwrap(),
+        metrics: Metrics::At("10.1.2.3:9100".parse().unwrap()),
         log: "warn".to_owned(),
         handshake_timeout: s(11),
         login_timeout: s(12),
@@ -101,6 +105,8 @@ fn every_setting_can_be_changed() {
         grace_period: s(15),
         directory_poll: s(2),
         shutdown_timeout: s(16),
+        drain_delay: s(17),
+        drain_time: s(18),
         max_connections: 1000,
         max_connections_per_address: 6,
         max_pending: 7,
@@ -157,12 +163,24 @@ fn bounds_are_within_bounds() {
         ("grace_period", 1_000, 86_400_000),
         ("directory_poll", 100, 4_000),
         ("shutdown_timeout", 100, 600_000),
+        ("drain_delay", 0, 600_000),
+        ("drain_time", 0, 600_000),
     ];
     for (key, least, most) in milliseconds {
         let load = |value: u64| load(format!("name = 'a'\n{key} = '{value}ms'"));
         assert!(load(least).is_ok() && load(most).is_ok(), "{key}");
-        assert!(load(least - 1).is_err() && load(most + 1).is_err(), "{key}");
+        assert!(least.checked_sub(1).is_none_or(|less| load(less).is_err()) && load(most + 1).is_err(), "{key}");
     }
+}
+
+#[test]
+fn metrics_are_somewhere_or_nowhere() {
+    let load = |value: &str| load(format!("name = 'a'\nmetrics = '{value}'")).unwrap().metrics;
+    assert_eq!(load("auto"), Metrics::Auto);
+    assert_eq!(load("off"), Metrics::Off);
+    // Set by hand, even to what it is anyway: whoever says where, wants to find it there.
+    assert_eq!(load("127.0.0.1:7479"), Metrics::At(Metrics::DEFAULT_ADDRESS));
+    assert!(Metrics::DEFAULT_ADDRESS.ip().is_loopback());
 }
 
 #[test]
@@ -186,6 +204,10 @@ fn a_mistake_is_named_with_its_file_line_and_key() {
         (
             "listen = \"chat.example:7478\"",
             "listen should be an IP address and port in quotation marks, such as \"[::]:7478\"".to_owned(),
+        ),
+        (
+            "metrics = \"localhost:7479\"",
+            "metrics should be an IP address and port such as \"127.0.0.1:7479\", or \"auto\" or \"off\"".to_owned(),
         ),
         ("list_pages = 3", format!("list_pages {unknown}")),
         ("[list_page]", format!("list_page {count}")),

@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// A throwaway relay with alice and bob on this machine: chat at once
     Demo,
-    /// Set up or run a server
+    /// Set up, run or look at a server
     #[command(subcommand)]
     Server(Server),
     /// Say who may log in to a server, running or not
@@ -57,6 +57,15 @@ pub(crate) enum Server {
         /// Listen here instead of where the configuration says (IP:PORT)
         #[arg(long)]
         listen: Option<SocketAddr>,
+    },
+    /// Show what a running server is doing; fails unless it runs and is ready for connections
+    Status {
+        /// The server's directory
+        #[arg(long)]
+        dir: PathBuf,
+        /// Write one JSON object, for programs
+        #[arg(long)]
+        json: bool,
     },
 }
 

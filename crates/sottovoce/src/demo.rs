@@ -14,7 +14,11 @@ use std::{
     time::SystemTime,
 };
 
-use ::server::{config::Config, directory::Directory, setup};
+use ::server::{
+    config::{Config, Metrics},
+    directory::Directory,
+    setup,
+};
 use client::Account;
 use identity::{PinFile, Roots, UserKey, client_config, public_line, write_key_file};
 use protocol::{ServerName, UserName};
@@ -96,6 +100,7 @@ impl Relay {
         setup::init(&server_dir, &host, None, now()).await?;
         let mut config = Config::new(host);
         config.listen = (Ipv4Addr::LOCALHOST, 0).into();
+        config.metrics = Metrics::Off;
         let server = crate::server::open(&server_dir, config).await?;
         let address = server.local_addr().map_err(Failure::new)?;
         let directory = Directory::open(&setup::directory_path(&server_dir)).await?;

@@ -27,7 +27,9 @@ from!(
     identity::PublicLineError,
     identity::TlsError,
     protocol::NameError,
+    ::server::BindError,
     ::server::config::ConfigError,
     ::server::directory::DirectoryError,
+    ::server::operator::status::StatusError,
     ::server::setup::SetupError
 );

@@ -2,6 +2,7 @@
 
 use std::{future::pending, io::IsTerminal as _, time::Duration};
 
+use ::server::Stop;
 use rustix::{
     process::{Resource, Rlimit, getpgrp, getrlimit, setrlimit},
     termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr},
@@ -95,23 +96,63 @@ pub(crate) fn is_in_foreground() -> bool {
 /// than one signal, and does not mean that.
 pub(crate) fn stop_by_signal() -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
-    let listen =
-        |kind| signal(kind).map_err(|error| Failure::new(format_args!("the system gives no signals ({error})")));
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut hang_up = listen(SignalKind::hangup())?;
+    let mut signals = Signals::listen()?;
     let token = stop.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
-        }
+        signals.any().await;
         token.cancel();
-        interrupt.recv().await;
+        signals.interrupt.recv().await;
         end_at_once();
     });
     Ok(stop)
+}
+
+/// The orders to stop that a server gets by signals: the first SIGINT, SIGTERM or SIGHUP lets it drain, and a further
+/// SIGINT or SIGTERM hurries it. A SIGINT after that ends the program at once.
+pub(crate) fn stop_server_by_signal() -> Result<Stop, Failure> {
+    let stop = Stop::default();
+    let mut signals = Signals::listen()?;
+    let orders = stop.clone();
+    tokio::spawn(async move {
+        signals.any().await;
+        orders.drain.cancel();
+        tokio::select! {
+            _ = signals.interrupt.recv() => {}
+            _ = signals.terminate.recv() => {}
+        }
+        orders.hurry.cancel();
+        signals.interrupt.recv().await;
+        end_at_once();
+    });
+    Ok(stop)
+}
+
+/// The signals to end.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::new(format_args!("the system gives no signals ({error})")));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one of them.
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
 }
 
 /// Ends the program at once when [`LEAVING`] has passed since `stop`, unless what this gives is dropped before.

@@ -1,4 +1,6 @@
-//! What an operator does: set up, run, and say who may log in.
+//! What an operator does: set up, run, look at what runs, and say who may log in.
+
+mod status;
 
 use std::{
     io::{Read as _, stdin},
@@ -48,8 +50,8 @@ pub(crate) async fn administer(command: Command) -> Result<(), Failure> {
             log(&config.log)?;
             ::server::log_panics_by_place();
             let too_few = fit(&mut config, process::take_all_descriptors());
-            let stop = process::stop_by_signal()?;
-            let server = open(&dir, config).await?;
+            let stop = process::stop_server_by_signal()?;
+            let mut server = open(&dir, config).await?;
             // Said by a server that runs: why one does not is the one thing that it says.
             if let Some((files, connections)) = too_few {
                 tracing::warn!(
@@ -59,6 +61,7 @@ pub(crate) async fn administer(command: Command) -> Result<(), Failure> {
                      let in; raise the limit (ulimit -Hn, or LimitNOFILE of a systemd unit) or lower the setting"
                 );
             }
+            server.tells_status(&dir);
             let address = server.local_addr().map_err(|error| Failure::new(format_args!("no address: {error}")))?;
             print(format_args!("listening on {address}"))?;
             // Where the connections are served, not on the thread that waits for the end: a connection that is accepted by
@@ -66,6 +69,7 @@ pub(crate) async fn administer(command: Command) -> Result<(), Failure> {
             let served = tokio::spawn(server.run(stop)).await;
             served.map_err(|fault| Failure::new(format_args!("the server stopped by a fault of its own: {fault}")))
         }
+        Command::Status { dir, json } => status::show(&dir, json).await,
     }
 }
 
@@ -122,10 +126,7 @@ pub(crate) async fn open(dir: &Path, config: Config) -> Result<Server, Failure> 
             file.display()
         )));
     }
-    let listen = config.listen;
-    let bound = Server::bind(config, Arc::clone(&tls), directory(dir).await?).await;
-    bound
-        .map_err(|error| Failure::new(format_args!("cannot listen on {listen}: {error}; choose another with --listen")))
+    Ok(Server::bind(config, Arc::clone(&tls), directory(dir).await?).await?)
 }
 
 async fn directory(dir: &Path) -> Result<Directory, Failure> {
