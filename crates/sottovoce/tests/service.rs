@@ -16,6 +16,7 @@
 mod common;
 mod people;
 mod raw;
+mod watch;
 
 use std::{
     collections::BTreeSet,
@@ -66,7 +67,9 @@ fn the_units_limits_are_above_those_of_the_servers_settings() {
     let files: usize = setting(&unit, "LimitNOFILE").parse().unwrap();
     assert!(files > 2 * limits.max_connections, "{files}");
     let stop: u64 = setting(&unit, "TimeoutStopSec").strip_suffix('s').unwrap().parse().unwrap();
-    assert!(Duration::from_secs(stop) >= 2 * limits.shutdown_timeout);
+    let drain = limits.drain_delay + limits.drain_time + limits.shutdown_timeout;
+    // As long as any drain that the settings' comments have in mind.
+    assert!(Duration::from_secs(stop) >= drain + Duration::from_secs(60), "{stop}");
     assert_eq!(setting(&unit, "LimitCORE"), "0");
 }
 
@@ -90,13 +93,17 @@ fn the_server_never_asks_for_what_the_unit_forbids() {
     assert!(forbidden.is_empty(), "{forbidden:?} are not among the calls that the unit allows");
     assert!(["accept4", "futex", "openat", "socket"].iter().all(|name| made.contains(name)), "{made:?}");
 
+    let status = server::operator::status::path(&folder).into_os_string().into_string().unwrap();
     for Call { name, text } in &calls {
         match name.as_str() {
             // NoExecPaths, and nothing else to run.
             "execve" => assert!(text.contains("sottovoce"), "{text}"),
             // The relay is called, and calls nobody.
             "connect" => panic!("{text}"),
-            "socket" => assert!(text.contains("AF_INET"), "RestrictAddressFamilies: {text}"),
+            "socket" => {
+                let is_allowed = ["AF_INET", "AF_UNIX"].iter().any(|family| text.contains(family));
+                assert!(is_allowed, "RestrictAddressFamilies: {text}");
+            }
             "mmap" => assert!(!text.contains("PROT_WRITE|PROT_EXEC"), "MemoryDenyWriteExecute: {text}"),
             "mprotect" | "pkey_mprotect" => assert!(!text.contains("PROT_EXEC"), "MemoryDenyWriteExecute: {text}"),
             "clone" | "clone3" | "unshare" | "setns" => {
@@ -107,10 +114,13 @@ fn the_server_never_asks_for_what_the_unit_forbids() {
                 let database = format!("\"{}", server::setup::directory_path(&folder).display());
                 assert!(text.contains(&database) || text.contains("\"/dev/null\""), "{text}");
             }
-            "rename" | "renameat" | "renameat2" | "mkdir" | "mkdirat" | "symlink" | "link" | "chmod" | "fchmod" => {
+            // The socket that the server's status is asked at, in its own folder.
+            "rename" | "renameat" | "renameat2" | "chmod" | "fchmodat" if text.contains(&status) => {}
+            "rename" | "renameat" | "renameat2" | "mkdir" | "mkdirat" | "symlink" | "link" | "chmod" | "fchmod"
+            | "fchmodat" => {
                 panic!("{text}")
             }
-            "unlink" | "unlinkat" => assert!(text.contains("directory.db-"), "{text}"),
+            "unlink" | "unlinkat" => assert!(text.contains("directory.db-") || text.contains(&status), "{text}"),
             _ => {}
         }
         assert!(!text.contains("ca.key"), "InaccessiblePaths: {text}");
@@ -120,7 +130,9 @@ fn the_server_never_asks_for_what_the_unit_forbids() {
 /// What a server is asked to do, as a user without privileges and without the authority's key: its folder, and all calls
 /// that it made.
 fn story() -> (PathBuf, Vec<Call>) {
-    let mut world = World::of(["alice", "bob"]);
+    let mut world = World::with(watch::ANY_PORT);
+    world.user("alice");
+    world.user("bob");
     world.goes(Signal::TERM);
     // What the unit does for it: a user of its own, files that it cannot write, no key of the authority, and a program
     // that it can reach.
@@ -163,6 +175,10 @@ fn story() -> (PathBuf, Vec<Call>) {
     let carol = world.log_in("carol");
     world.administer("remove", "alice", None);
     assert_eq!(alice.failed().0, "unknown_user");
+    // Somebody looks at it.
+    let (told, code) = watch::status(&folder);
+    assert_eq!(code, 0, "{told}");
+    assert_eq!(watch::get(watch::port(&world), "/metrics").status, 200);
     let stranger = Holder::stranger(&world, "dora");
     stranger.connect().say(&protocol::ToServer::Ping);
     for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[22, 3, 1, 0, 1, 1]] {
