@@ -141,4 +141,31 @@ mod tests {
             assert_eq!(census.len(), 0);
         }
     }
+    /// What a look at as many mailboxes as there can be by default costs, and for how long it keeps others from logging in.
+    #[tokio::test]
+    #[ignore = "measures, on an idle machine: cargo test --release -p server --lib -- --ignored --nocapture measure"]
+    #[allow(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures time")]
+    async fn measure() {
+        let census = Census::default();
+        let inboxes: Vec<_> = (0..20_000)
+            .map(|n| {
+                let (mailbox, inbox) = mailbox(1024, 4 << 20);
+                mailbox.send(letter()).unwrap();
+                census.enters(SessionId::new(n), mailbox);
+                inbox
+            })
+            .collect();
+        for _ in 0..5 {
+            let begin = std::time::Instant::now();
+            let some = census.some_after(Bound::Unbounded).len();
+            let locked = begin.elapsed();
+            let found = census.mailboxes().await;
+            println!(
+                "{} letters in {:?}, {some} mailboxes under the lock in {locked:?}",
+                found.letters,
+                begin.elapsed()
+            );
+        }
+        drop(inboxes);
+    }
 }
