@@ -167,6 +167,9 @@ def session(steps):
         if code in (2, 16):
             name, rest = rest[1 : 1 + rest[0]], rest[1 + rest[0] :]
             data = bytes([code]) + vector(named(name.decode(), code == 16))
+            if code == 16:
+                # Which log-in of which client it is.
+                data, rest = data + rest[:20], rest[20:]
             if code == 16 and rest[:1] == b"\1":
                 peer, rest = rest[2 : 2 + rest[1]], rest[2 + rest[1] :]
                 data += b"\1" + vector(named(peer.decode(), False)) + bytes([chat(rest[:4].hex())]) * 16 + rest[16:]

@@ -76,6 +76,10 @@ def held(reader):
     return {field: read(reader) for field, read in {"peer": user, **RESUME}.items()} if flag(reader) else None
 
 
+def attempt(reader):
+    return {field: read(reader) for field, read in ATTEMPT.items()}
+
+
 def asked(reader):
     what = reader.one_of(ASKED)
     return {"what": what, "chat": chat(reader)} if what == "RequestToTalk" else {"what": what}
@@ -90,8 +94,10 @@ user = name(rb"[a-z0-9][a-z0-9._-]*", 1, 32)
 server = name(rb"[!-?\[-~]+", 1, 255)
 version = lambda reader: reader.one_of({1: 1})
 chat = lambda reader: reader.take(16)
+client = lambda reader: reader.take(16)
 key = lambda reader: reader.take(32)
 number = lambda reader: reader.uint(8)
+log_ins_before = lambda reader: reader.uint(4)
 milliseconds = lambda reader: reader.uint(4)
 opaque = lambda reader: reader.vector(2, 1, 65535)
 close_reason = lambda reader: reader.one_of(CLOSE_REASONS)
@@ -100,6 +106,7 @@ server_error = lambda reader: reader.one_of(SERVER_ERRORS)
 HEADER = {"version": version, "chat": chat, "counter": number, "ack": number}
 REQUEST = {"peer": user, "chat": chat}
 CLOSE = {"chat": chat, "reason": close_reason}
+ATTEMPT = {"client": client, "number": log_ins_before}
 RESUME = {"chat": chat, "expected": number}
 LAYOUTS = {
     "to_server": {
@@ -111,7 +118,7 @@ LAYOUTS = {
         5: ("Message", {**HEADER, "sealed": opaque}),
         6: ("SessionEstablishment", {"chat": chat, "welcome": opaque}),
         8: ("ChatClosed", CLOSE),
-        16: ("Login", {"user": user, "held": held}),
+        16: ("Login", {"user": user, "attempt": attempt, "held": held}),
         19: ("Ping", {}),
         21: ("Resume", RESUME),
     },
@@ -153,11 +160,11 @@ def stated(fields):
     """The fields of a vector as `decode` gives them."""
     plain = {}
     for field, value in fields.items():
-        if field in ("held", "asked") and value:
+        if field in ("attempt", "held", "asked") and value:
             value = stated(value)
         elif isinstance(value, dict):
             value = value["repeat"] * value["times"]
-        plain[field] = unhex(value) if field in ("chat", "key", "key_package", "welcome", "sealed") else value
+        plain[field] = unhex(value) if field in ("chat", "client", "key", "key_package", "welcome", "sealed") else value
     return plain
 
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use protocol::{
-    Accept, Accepted, Asked, ChatHeader, ChatId, Close, CloseReason, Establish, Established, Held, List, Login,
+    Accept, Accepted, Asked, Attempt, ChatHeader, ChatId, ClientId, Close, CloseReason, Establish, Established, Held, List, Login,
     Message, Page, PublicKey, Request, Resume, ServerError, ToClient, ToServer, TooFast, UserName,
 };
 
@@ -86,12 +86,13 @@ fn to_server_of(code: usize, script: &mut Script<'_>) -> ToServer {
     }
 }
 
-/// As it comes, with or without a chat from before.
+/// As it comes, with or without a chat from before: one of four log-ins of one of two clients. One byte says all that.
 pub(crate) fn login(user: UserName, script: &mut Script<'_>) -> Login {
-    let held = script
-        .flag()
+    let how = script.byte();
+    let attempt = Attempt { client: ClientId::from_bytes([how >> 1 & 1; 16]), number: u32::from(how >> 2 & 3) };
+    let held = (how & 1 == 1)
         .then(|| Held { peer: self::user(script), resume: Resume { chat: chat(script), expected: script.number() } });
-    Login { user, held }
+    Login { user, attempt, held }
 }
 
 /// What a server sends about `chat`, or about another: as a rule a frame, now and then one that is changed, and any bytes.

@@ -173,9 +173,9 @@ impl Relay {
                 let is_known = USERS.contains(&asked.as_str());
                 Some(Input::Registered(Some(is_known.then(|| key(&asked)))))
             }
-            Output::Register { user: registered, held } => {
+            Output::Register { user: registered, attempt, held } => {
                 assert_eq!(registered, *user, "with another's key");
-                self.router.register(registered, *id, key(user), mailbox.clone(), held);
+                self.router.register(registered, *id, attempt, key(user), mailbox.clone(), held);
                 None
             }
             Output::List(page) => {

@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use e2e::{Invitation, Member, Own};
 use identity::{Pin, Trust, UserKey};
-use protocol::{ChatId, CloseReason, List, Machine, Page, PublicKey, ServerName, Timers, ToServer, UserName};
+use protocol::{Attempt, ChatId, CloseReason, List, Machine, Page, PublicKey, ServerName, Timers, ToServer, UserName};
 
 use self::{
     connection::{Attempts, Purpose},
@@ -121,6 +121,8 @@ pub struct Client {
     /// What the user who goes for good leaves behind: the client has then not done all that it was to do.
     unfinished: Option<Failure>,
     attempts: Attempts,
+    /// Which of this client's log-ins the next one will be; nothing before the first.
+    next_log_in: Option<Attempt>,
     /// Whether the network has changed since the attempt at a connection began.
     is_by_old_way: bool,
     /// What the user wanted before the log-in was through, as a pipe does.
@@ -224,6 +226,7 @@ impl Client {
             leaving: None,
             unfinished: None,
             attempts: Attempts::default(),
+            next_log_in: None,
             is_by_old_way: false,
             early: VecDeque::new(),
             lists_asked: VecDeque::new(),

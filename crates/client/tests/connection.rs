@@ -15,7 +15,7 @@ use std::{
 
 use client::{Client, Command, ErrorCode, Event, Failure, Input, Output};
 use identity::{Negotiated, UserKey};
-use protocol::{Asked, ChatId, List, Machine as _, Request, ServerError, ToClient, ToServer, TooFast};
+use protocol::{Asked, Attempt, ChatId, List, Machine as _, Request, ServerError, ToClient, ToServer, TooFast};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 
 const ONLINE_FOR_GOOD: Duration = Duration::from_millis(500);
@@ -138,6 +138,19 @@ impl Alone {
         std::mem::take(&mut self.out)
     }
 
+    /// Which log-in went out since the last look.
+    fn attempt(&mut self) -> Attempt {
+        let logins = self.take().into_iter().filter_map(|output| match output {
+            Output::Send(frame) => match ToServer::decode(&frame).unwrap() {
+                ToServer::Login(login) => Some(login.attempt),
+                _ => None,
+            },
+            _ => None,
+        });
+        let [attempt] = logins.collect::<Vec<_>>().try_into().expect("one log-in");
+        attempt
+    }
+
     /// What was put out since the last look, in short.
     fn told(&mut self) -> Vec<String> {
         self.take().iter().map(short).collect()
@@ -190,6 +203,60 @@ fn a_log_in_that_was_asked_for_is_told_step_by_step_and_another_is_not() {
     assert_eq!(alice.told(), ["error unreachable", "Abandon", "reconnecting", "Connect"]);
     alice.connected();
     assert_eq!(alice.told().len(), 1, "nothing but the log-in");
+}
+
+/// However the log-ins before it came to their end, and whether or not they ever reached the server.
+#[test]
+fn each_log_in_says_which_one_of_this_client_it_is() {
+    let mut alice = Alone::new(1);
+    alice.input(Input::Start);
+    alice.connected();
+    let first = alice.attempt();
+    assert_eq!(first, Attempt::first(first.client));
+    alice.hears(&ToClient::LoggedIn("chat.example".parse().unwrap()));
+    alice.input(Input::ServerNameChecked(Ok(())));
+    let mut numbers = Vec::new();
+    for how in 0..6 {
+        match how {
+            0 => alice.input(Input::Lost),
+            // Not answered, and given up.
+            1 => alice.input(Input::Lost),
+            2 => alice.wait(Duration::from_secs(15)),
+            // No connection came of it, so there was no log-in.
+            3 => {
+                alice.input(Input::Lost);
+                alice.wait(Duration::from_secs(1));
+                alice.not_connected();
+            }
+            4 => {
+                alice.hears(&ToClient::Error(ServerError::ShuttingDown));
+                alice.wait(Duration::from_secs(3));
+            }
+            _ => {
+                alice.let_in();
+                alice.types("/leave");
+            }
+        }
+        alice.wait(Duration::from_secs(1));
+        alice.take();
+        alice.connected();
+        let attempt = alice.attempt();
+        assert_eq!(attempt.client, first.client, "{how}");
+        numbers.push(attempt.number);
+    }
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 7]);
+}
+
+#[test]
+fn each_client_has_an_id_of_its_own() {
+    let client = |seed| {
+        let mut alice = Alone::new(seed);
+        alice.input(Input::Start);
+        alice.connected();
+        alice.attempt().client
+    };
+    assert_ne!(client(1), client(2));
+    assert_eq!(client(1), client(1), "nothing but what it was handed decides");
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub enum Code {
     UserNotFound = 7,
     /// Both ways: `chat[16] reason[1]`.
     ChatClosed = 8,
-    /// → server: `user<1..32>`, then `0[1]`, or `1[1] peer<1..32> chat[16] expected[8]`.
+    /// → server: `user<1..32> client[16] number[4]`, then `0[1]`, or `1[1] peer<1..32> chat[16] expected[8]`.
     Login = 16,
     /// → client: `server<1..255>`.
     LoggedIn = 17,

@@ -2,7 +2,8 @@ use bytes::Bytes;
 use tls_codec::{DeserializeBytes, Error, Serialize, Size, TlsDeserializeBytes, TlsSerialize, TlsSize, TlsVecU16};
 
 use crate::{
-    ChatHeader, ChatId, Code, DecodeError, NamePrefix, PROTOCOL_VERSION, PublicKey, ServerName, UserName,
+    Attempt, ChatHeader, ChatId, ClientId, Code, DecodeError, NamePrefix, PROTOCOL_VERSION, PublicKey, ServerName,
+    UserName,
     limits::{MAX_FRAME, MAX_PAGE},
     vector::opaque,
 };
@@ -35,7 +36,8 @@ pub enum ToServer {
     /// Ends a chat, or a request that has not been answered, and stays logged in.
     #[tls_codec(discriminant = "Code::ChatClosed")]
     ChatClosed(Close),
-    /// Says whose key the connection has proved to hold, and which chat the client has from a connection before.
+    /// Says whose key the connection has proved to hold, which log-in of which client it is, and which chat the client has
+    /// from a connection before.
     #[tls_codec(discriminant = "Code::Login")]
     Login(Login),
     /// Shows that the client is there.
@@ -126,14 +128,16 @@ wire!(ToServer, ToClient);
 pub struct Login {
     /// The user.
     pub user: UserName,
+    /// Which log-in of which client it is.
+    pub attempt: Attempt,
     /// The chat that the client has kept from a connection before.
     pub held: Option<Held>,
 }
 
-impl From<UserName> for Login {
-    /// A log-in without a chat from before.
-    fn from(user: UserName) -> Self {
-        Self { user, held: None }
+impl Login {
+    /// The first log-in of a client, which has no chat from before.
+    pub const fn first(user: UserName, client: ClientId) -> Self {
+        Self { user, attempt: Attempt::first(client), held: None }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here does I/O or holds a secret. Every structure derives its bytes from its declaration, in the
 //! presentation language of TLS (RFC 8446 section 3); `docs/protocol.md` has the same structures in prose.
 
+mod attempt;
 mod code;
 mod codec;
 mod content;
@@ -16,6 +17,7 @@ mod name;
 mod timers;
 mod vector;
 
+pub use attempt::{Attempt, ClientId};
 pub use code::Code;
 pub use codec::{first_frame, frame_codec};
 pub use content::{Content, Text, TextError};

@@ -14,9 +14,9 @@ use std::{collections::BTreeSet, fmt::Debug, str::FromStr};
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use protocol::{
-    Accept, Accepted, Asked, ChatHeader, ChatId, Close, CloseReason, Content, DecodeError, Establish, Established,
-    Held, List, Login, Message, NamePrefix, Page, PublicKey, Request, Resume, ServerError, ServerName, Text, ToClient,
-    ToServer, TooFast, UserName, frame_codec,
+    Accept, Accepted, Asked, Attempt, ChatHeader, ChatId, ClientId, Close, CloseReason, Content, DecodeError,
+    Establish, Established, Held, List, Login, Message, NamePrefix, Page, PublicKey, Request, Resume, ServerError,
+    ServerName, Text, ToClient, ToServer, TooFast, UserName, frame_codec,
     limits::{MAX_FRAME, MAX_PAGE, MAX_TEXT},
 };
 use tls_codec::{DeserializeBytes as _, Serialize as _};
@@ -178,8 +178,11 @@ fn to_server() -> impl Strategy<Value = ToServer> {
         (header(), opaque()).prop_map(|(header, sealed)| ToServer::Message(Message { header, sealed })),
         (chat(), opaque()).prop_map(|(chat, welcome)| ToServer::SessionEstablishment(Establish { chat, welcome })),
         close().prop_map(ToServer::ChatClosed),
-        (user_name(), prop::option::of((user_name(), resume()).prop_map(|(peer, resume)| Held { peer, resume })))
-            .prop_map(|(user, held)| ToServer::Login(Login { user, held })),
+        (user_name(), attempt(), prop::option::of(held())).prop_map(|(user, attempt, held)| ToServer::Login(Login {
+            user,
+            attempt,
+            held
+        })),
         Just(ToServer::Ping),
         resume().prop_map(ToServer::Resume),
     ]
@@ -223,6 +226,15 @@ fn content() -> impl Strategy<Value = Content> {
 
 fn header() -> impl Strategy<Value = ChatHeader> {
     (chat(), any::<u64>(), any::<u64>()).prop_map(|(chat, counter, ack)| ChatHeader::new(chat, counter, ack))
+}
+
+fn attempt() -> impl Strategy<Value = Attempt> {
+    (any::<[u8; 16]>(), any::<u32>())
+        .prop_map(|(client, number)| Attempt { client: ClientId::from_bytes(client), number })
+}
+
+fn held() -> impl Strategy<Value = Held> {
+    (user_name(), resume()).prop_map(|(peer, resume)| Held { peer, resume })
 }
 
 fn resume() -> impl Strategy<Value = Resume> {

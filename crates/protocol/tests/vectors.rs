@@ -17,9 +17,9 @@ use std::{collections::BTreeSet, fmt::Debug, io::ErrorKind, process::Command, st
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
-    Accept, Accepted, Asked, ChatHeader, ChatId, Close, CloseReason, Code, Content, DecodeError, Establish,
-    Established, Held, List, Login, Message, Page, PublicKey, Request, Resume, ServerError, Text, ToClient, ToServer,
-    TooFast, frame_codec,
+    Accept, Accepted, Asked, Attempt, ChatHeader, ChatId, ClientId, Close, CloseReason, Code, Content, DecodeError,
+    Establish, Established, Held, List, Login, Message, Page, PublicKey, Request, Resume, ServerError, Text, ToClient,
+    ToServer, TooFast, frame_codec,
 };
 use serde_json::Value;
 use tls_codec::{DeserializeBytes as _, Serialize as _};
@@ -193,7 +193,9 @@ fn to_server(name: &str, fields: &Fields<'_>) -> ToServer {
             ToServer::SessionEstablishment(Establish { chat: fields.chat(), welcome: fields.opaque("welcome") })
         }
         "ChatClosed" => ToServer::ChatClosed(Close { chat: fields.chat(), reason: fields.reason(CLOSE_REASONS) }),
-        "Login" => ToServer::Login(Login { user: fields.parsed("user"), held: fields.held() }),
+        "Login" => {
+            ToServer::Login(Login { user: fields.parsed("user"), attempt: fields.attempt(), held: fields.held() })
+        }
         "Ping" => ToServer::Ping,
         "Resume" => ToServer::Resume(fields.resume()),
         other => panic!("no frame to the server: {other}"),
@@ -261,6 +263,12 @@ impl Fields<'_> {
 
     fn resume(&self) -> Resume {
         Resume { chat: self.chat(), expected: self.0["expected"].as_u64().unwrap() }
+    }
+
+    fn attempt(&self) -> Attempt {
+        let attempt = &self.0["attempt"];
+        let client = ClientId::from_bytes(unhex(&attempt["client"]).try_into().unwrap());
+        Attempt { client, number: attempt["number"].as_u64().unwrap().try_into().unwrap() }
     }
 
     fn held(&self) -> Option<Held> {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use protocol::{ChatId, Code, Machine as _, PublicKey, ServerError, UserName, limits::MAX_FRAME};
+use protocol::{Attempt, ChatId, Code, Machine as _, PublicKey, ServerError, UserName, limits::MAX_FRAME};
 use tokio::{
     net::TcpStream,
     time::{Instant as Deadline, sleep_until, timeout},
@@ -32,7 +32,7 @@ const MAX_UNSENT: usize = 64 * 1024;
 /// them. More than letters can make wait, so that a client that reads slowly is still heard.
 const MAX_UNSENT_WITH_ANSWERS: usize = 3 * MAX_UNSENT;
 /// Bytes of a frame until the log-in is through: a `Login` with the longest names and a chat.
-const MAX_FIRST_FRAME: usize = 92;
+const MAX_FIRST_FRAME: usize = 112;
 /// Letters that are taken in before others have a turn.
 const MAX_LETTERS: usize = 64;
 /// Frames that are: more than messages of any length fill a read with.
@@ -323,7 +323,7 @@ impl Connection {
                     }
                     Output::Signal { to, signal } => self.signal(to, signal),
                     Output::LookUp(user) => self.begin_log_in(user),
-                    Output::Register { user, held } => self.register(user, held),
+                    Output::Register { user, attempt, held } => self.register(user, attempt, held),
                     Output::List(page) => {
                         if let Some(user) = self.session.user() {
                             let list = self.relay.router.list(user, &page);
@@ -388,7 +388,7 @@ impl Connection {
         self.awaited = Some(Awaited::LogIn(user, moment));
     }
 
-    fn register(&mut self, user: UserName, held: Option<ChatId>) {
+    fn register(&mut self, user: UserName, attempt: Attempt, held: Option<ChatId>) {
         if !self.visit.logs_in() {
             // It has just had to make room.
             self.ending = true;
@@ -397,7 +397,7 @@ impl Connection {
         self.max_frame = MAX_FRAME;
         self.relay.counters.count_log_in();
         self.relay.census.enters(self.id, self.mailbox.clone());
-        self.relay.router.register(user.clone(), self.id, self.key, self.mailbox.clone(), held);
+        self.relay.router.register(user.clone(), self.id, attempt, self.key, self.mailbox.clone(), held);
         let moved_on = self.sweep != self.relay.sweeps();
         self.registered = Some(user.clone());
         self.answer(Input::Spent(self.relay.ledger.of(&user)));

@@ -323,7 +323,7 @@ mod tests {
 
     /// All that sessions say to a user of whom nothing is known but the name.
     fn said_by_a_stranger() -> Vec<Signal> {
-        use protocol::{Close, Held, Login, Machine as _, Resume, ToServer};
+        use protocol::{ClientId, Close, Held, Login, Machine as _, Resume, ToServer};
 
         use crate::{
             config::Config,
@@ -335,6 +335,7 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "an Instant can only be had from the clock")]
         let now = Instant::now();
         let held = Held { peer: "alice".parse().unwrap(), resume: Resume { chat, expected: 0 } };
+        let login = Login::first("mallory".parse().unwrap(), ClientId::from_bytes([1; 16]));
         let frame = |frame: ToServer| Input::Frame(frame.encode().unwrap());
         let close = |reason| frame(ToServer::ChatClosed(Close { chat, reason }));
         let ends = [close(CloseReason::Left), close(CloseReason::Failed), frame(ToServer::Exit), Input::Lost];
@@ -343,11 +344,7 @@ mod tests {
             let mut session =
                 Session::new(SessionId::new(1), key, "chat.example".parse().unwrap(), patience.clone(), now);
             let mut out = Vec::new();
-            session.handle(
-                frame(ToServer::Login(Login { user: "mallory".parse().unwrap(), held: Some(held.clone()) })),
-                now,
-                &mut out,
-            );
+            session.handle(frame(ToServer::Login(Login { held: Some(held.clone()), ..login.clone() })), now, &mut out);
             session.handle(Input::Registered(Some(Some(key))), now, &mut out);
             session.handle(end, now, &mut out);
             said.extend(out.into_iter().filter_map(|output| match output {

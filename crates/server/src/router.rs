@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Bound, sync::RwLock};
 
-use protocol::{ChatId, List, Page, PublicKey, ServerError, UserName, limits::MAX_PAGE};
+use protocol::{Attempt, ChatId, List, Page, PublicKey, ServerError, UserName, limits::MAX_PAGE};
 
 use crate::{
     mailbox::{Mailbox, Order},
@@ -21,6 +21,7 @@ pub struct Router {
 #[derive(Debug)]
 struct Entry {
     id: SessionId,
+    attempt: Attempt,
     key: PublicKey,
     mailbox: Mailbox,
 }
@@ -31,16 +32,24 @@ impl Router {
         Self { online: RwLock::default(), page: page.clamp(1, MAX_PAGE) }
     }
 
-    /// Puts a user online: the newest connection wins. The session of an older one is told that it was replaced, and
-    /// which chat the newer one comes back with. Which is newer their ids say, for a log-in may come late: the network
-    /// brings what was sent on a connection long after its client has given it up and made another.
-    pub fn register(&self, user: UserName, id: SessionId, key: PublicKey, mailbox: Mailbox, held: Option<ChatId>) {
+    /// Puts a user online: the newest log-in wins. The session of an older one is told that it was replaced, and which
+    /// chat the newer one comes back with. Of two clients the one that is registered later is the newer; of one client
+    /// that with the higher number, for a log-in may [come late](Attempt).
+    pub fn register(
+        &self,
+        user: UserName,
+        id: SessionId,
+        attempt: Attempt,
+        key: PublicKey,
+        mailbox: Mailbox,
+        held: Option<ChatId>,
+    ) {
         let mut online = self.write();
-        if online.get(&user).is_some_and(|newer| newer.id > id) {
+        if online.get(&user).is_some_and(|newer| attempt.is_before(&newer.attempt)) {
             // It has nothing to say of the chat that it came back with: the newer one has the word.
             return mailbox.end(Order::Replaced { held });
         }
-        if let Some(older) = online.insert(user, Entry { id, key, mailbox }) {
+        if let Some(older) = online.insert(user, Entry { id, attempt, key, mailbox }) {
             older.mailbox.end(Order::Replaced { held });
         }
     }
@@ -120,13 +129,20 @@ impl Router {
 
 #[cfg(test)]
 mod tests {
-    use protocol::CloseReason;
+    use protocol::{ClientId, CloseReason};
 
     use super::*;
-    use crate::{mailbox::mailbox, signal::SignalKind};
+    use crate::{
+        mailbox::{Inbox, mailbox},
+        signal::SignalKind,
+    };
 
     fn name(name: &str) -> UserName {
         name.parse().unwrap()
+    }
+
+    fn attempt(client: u8, number: u32) -> Attempt {
+        Attempt { client: ClientId::from_bytes([client; 16]), number }
     }
 
     fn page(prefix: &str, after: &str) -> Page {
@@ -139,7 +155,7 @@ mod tests {
         let key = PublicKey::from_bytes([1; 32]);
         let (mailbox, _inbox) = mailbox(200, 1);
         for user in ["al", "albert", "alice", "alina", "bob", "carol"] {
-            router.register(name(user), SessionId::new(0), key, mailbox.clone(), None);
+            router.register(name(user), SessionId::new(0), attempt(1, 0), key, mailbox.clone(), None);
         }
         let names = |prefix, after| {
             let list = router.list(&name("alice"), &page(prefix, after));
@@ -157,23 +173,58 @@ mod tests {
         assert_eq!(names("z", ""), (String::new(), false));
     }
 
-    #[test]
-    fn the_session_of_a_users_newest_connection_stays() {
+    /// Alice logs in twice, each time with a chat of its own. Which order does the first session have then, and which
+    /// the second?
+    fn orders(first: Attempt, second: Attempt) -> [Option<Order>; 2] {
         let router = Router::new(10);
         let key = PublicKey::from_bytes([1; 32]);
-        let (old, old_inbox) = mailbox(200, 1);
+        // Their ids are no help: those of two machines have no order.
+        let inboxes = [(2, 0, first), (1, 1, second)].map(|(id, chat, attempt)| {
+            let (mailbox, inbox) = mailbox(200, 1);
+            let held = Some(ChatId::from_bytes([chat; 16]));
+            router.register(name("alice"), SessionId::new(id), attempt, key, mailbox, held);
+            inbox
+        });
+        let (session, chat) = (SessionId::new(3), ChatId::from_bytes([0; 16]));
+        let signal = Signal { from: name("bob"), session, chat, kind: SignalKind::Close(CloseReason::Left) };
+        assert_eq!(router.send(&name("alice"), signal), Ok(()));
+        let orders = inboxes.each_ref().map(Inbox::order);
+        let is_heard = inboxes.map(|mut inbox| inbox.try_receive().is_some());
+        assert_eq!(is_heard, orders.map(|order| order.is_none()), "what is for alice goes to the one that stays");
+        orders
+    }
+
+    #[test]
+    fn of_one_clients_log_ins_the_last_that_it_sent_stays() {
+        let replaced = |chat| Some(Order::Replaced { held: Some(ChatId::from_bytes([chat; 16])) });
+        assert_eq!(orders(attempt(1, 3), attempt(1, 4)), [replaced(1), None]);
+        assert_eq!(orders(attempt(1, 4), attempt(1, 3)), [None, replaced(1)], "the second comes late");
+        // As it is when the numbers are used up.
+        assert_eq!(orders(attempt(1, u32::MAX), attempt(1, u32::MAX)), [replaced(1), None]);
+    }
+
+    #[test]
+    fn of_two_clients_log_ins_the_last_that_came_stays() {
+        let replaced = |chat| Some(Order::Replaced { held: Some(ChatId::from_bytes([chat; 16])) });
+        for (first, second) in [(0, 0), (9, 0), (0, 9)] {
+            assert_eq!(orders(attempt(1, first), attempt(2, second)), [replaced(1), None]);
+        }
+    }
+
+    #[test]
+    fn a_session_that_was_replaced_takes_nobody_offline() {
+        let router = Router::new(10);
+        let key = PublicKey::from_bytes([1; 32]);
+        let (old, _old_inbox) = mailbox(200, 1);
         let (new, mut new_inbox) = mailbox(200, 1);
         let (old_id, new_id) = (SessionId::new(1), SessionId::new(2));
         let chat = ChatId::from_bytes([0; 16]);
-        router.register(name("alice"), old_id, key, old, None);
-        router.register(name("alice"), new_id, key, new, Some(chat));
-        assert_eq!(old_inbox.order(), Some(Order::Replaced { held: Some(chat) }));
+        router.register(name("alice"), old_id, attempt(1, 0), key, old, None);
+        router.register(name("alice"), new_id, attempt(1, 1), key, new, None);
         router.unregister(&name("alice"), old_id);
-        let (late, late_inbox) = mailbox(200, 1);
-        let other = ChatId::from_bytes([1; 16]);
-        router.register(name("alice"), old_id, key, late, Some(other));
-        assert_eq!(late_inbox.order(), Some(Order::Replaced { held: Some(other) }));
-        assert_eq!(new_inbox.order(), None, "whose connection is the newer one");
+        let (late, _late_inbox) = mailbox(200, 1);
+        router.register(name("alice"), old_id, attempt(1, 0), key, late, None);
+        router.unregister(&name("alice"), old_id);
         let signal = Signal { from: name("bob"), session: old_id, chat, kind: SignalKind::Close(CloseReason::Left) };
         assert_eq!(router.send(&name("alice"), signal.clone()), Ok(()));
         assert!(new_inbox.try_receive().is_some());

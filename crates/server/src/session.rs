@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{
-    Asked, ChatHeader, ChatId, Close, CloseReason, Code, List, Login, Machine, Page, PublicKey, ServerError,
+    Asked, Attempt, ChatHeader, ChatId, Close, CloseReason, Code, List, Login, Machine, Page, PublicKey, ServerError,
     ServerName, Timers, ToClient, ToServer, TooFast, UserName,
 };
 use subtle::{Choice, ConstantTimeEq as _};
@@ -63,11 +63,13 @@ pub enum Output {
     Send(Bytes),
     /// Ask the directory for this user's key, and come back with [`Input::Registered`].
     LookUp(UserName),
-    /// Put the session's user online, in place of any older session of the same user, which is to learn which chat
-    /// the client has kept.
+    /// Put the session's user online, in place of any other session of the same user, which is to learn which chat
+    /// the client has kept. If that is the session of a later log-in of the same client's, it stays, and this one ends.
     Register {
         /// The user.
         user: UserName,
+        /// Which log-in of which client it is.
+        attempt: Attempt,
         /// The chat.
         held: Option<ChatId>,
     },
@@ -315,11 +317,11 @@ impl Session {
         let same = bool::from(is_known & registered.as_bytes().ct_eq(self.key.as_bytes()));
         match &self.phase {
             Phase::LookingUp { login, .. } if same => {
-                let Login { user, held } = login.clone();
+                let Login { user, attempt, held } = login.clone();
                 self.timers.stop(Timer::Login);
                 self.timers.start_after(Timer::Idle, now, self.patience.idle);
                 let chat = held.as_ref().map(|held| held.resume.chat);
-                out.push(Output::Register { user: user.clone(), held: chat });
+                out.push(Output::Register { user: user.clone(), attempt, held: chat });
                 send(out, &ToClient::LoggedIn(self.server.clone()));
                 self.phase = Phase::LoggedIn { user, state: State::Free };
                 if let Some(held) = held {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use protocol::{ChatId, CloseReason, PublicKey, UserName};
 
-/// Tells sessions apart, also those that one user has one after the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Tells sessions apart, also those that one user has one after the other. Which of them is newer it does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionId(u64);
 
 impl SessionId {

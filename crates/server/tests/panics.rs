@@ -22,8 +22,8 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use identity::{Roots, UserKey, client_config};
 use protocol::{
-    Accept, ChatHeader, ChatId, Establish, Held, List, Login, Message, Page, Request, Resume, ServerError, ToClient,
-    ToServer,
+    Accept, ChatHeader, ChatId, ClientId, Establish, Held, List, Login, Message, Page, Request, Resume, ServerError,
+    ToClient, ToServer,
 };
 use rustls::ClientConfig;
 use server::{
@@ -82,7 +82,7 @@ async fn a_panic_in_a_chat_ends_that_connection_alone_and_leaves_nothing_behind(
     b.say(ToServer::Resume(Resume { chat: FIRST, expected: 0 })).await;
     let mut a = alice.connect().await;
     let held = Held { peer: "bob".parse().unwrap(), resume: Resume { chat: FIRST, expected: 1 } };
-    a.say(ToServer::Login(Login { user: "alice".parse().unwrap(), held: Some(held) })).await;
+    a.say(ToServer::Login(Login { held: Some(held), ..alice.login() })).await;
     assert!(matches!(a.hear().await, ToClient::LoggedIn(_)));
     assert_eq!(a.hear().await, ToClient::Resume(Resume { chat: FIRST, expected: 0 }));
     assert_eq!(b.hear().await, ToClient::Resume(Resume { chat: FIRST, expected: 1 }));
@@ -228,10 +228,13 @@ impl User {
         Client(Framed::new(stream, protocol::frame_codec()))
     }
 
+    fn login(&self) -> Login {
+        Login::first(self.name.parse().unwrap(), ClientId::from_bytes([1; 16]))
+    }
+
     async fn log_in(&self) -> Client {
         let mut client = self.connect().await;
-        let login = Login { user: self.name.parse().unwrap(), held: None };
-        assert!(matches!(client.ask(ToServer::Login(login)).await, ToClient::LoggedIn(_)));
+        assert!(matches!(client.ask(ToServer::Login(self.login())).await, ToClient::LoggedIn(_)));
         client
     }
 }

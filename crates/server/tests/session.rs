@@ -18,7 +18,9 @@ use server::{
     signal::{SignalKind, Undelivered},
 };
 
-use crate::bob::{CHAT, KEY, OTHER_CHAT, OTHER_KEY, Test, ask, closed, ended, left, message, name, sent, signal, tell};
+use crate::bob::{
+    CHAT, KEY, OTHER_CHAT, OTHER_KEY, Test, ask, closed, ended, left, login, message, name, sent, signal, tell,
+};
 
 #[path = "session/bob.rs"]
 mod bob;
@@ -51,7 +53,7 @@ fn all_frames() -> Vec<ToServer> {
         message(CHAT),
         ToServer::SessionEstablishment(Establish { chat: CHAT, welcome: bytes }),
         ToServer::ChatClosed(Close { chat: CHAT, reason: CloseReason::Left }),
-        ToServer::Login(name("bob").into()),
+        ToServer::Login(login(None)),
         ToServer::Ping,
         ToServer::Resume(Resume { chat: CHAT, expected: 3 }),
     ]

@@ -23,6 +23,9 @@ pub(crate) struct Around {
     pub(crate) sabotage: Option<Sabotage>,
     /// When the server last passed something of a chat on to one of its clients, or opened its line.
     pub(crate) passed: BTreeMap<Id, Instant>,
+    /// Whether the late log-in of a program that is gone has put out a newer one of its user. Nobody can tell that from
+    /// somebody who logs in somewhere else.
+    pub(crate) is_put_out: bool,
     /// The first rule that was broken.
     pub(crate) violation: Option<String>,
 }

@@ -147,6 +147,7 @@ impl Chat {
                 if own.left == 0
                     && other.left == 0
                     && other.ended.is_none()
+                    && !around.is_put_out
                     && (around.is_calm() || silent < GRACE) =>
             {
                 return Err(format!("a chat that both sides have is lost by time alone: {silent:?}"));

@@ -199,6 +199,12 @@ impl Network {
         }
     }
 
+    /// Lets the client hear that the connection is gone; what it has written arrives, so much later.
+    pub(crate) fn strand(&mut self, link: Link, now: Instant, length: Duration) {
+        self.stall(link, Way::Up, now, length);
+        self.finish(link, Way::Down, now);
+    }
+
     /// Ends all stalls.
     pub(crate) fn heal(&mut self, now: Instant) {
         let soon = now + self.latency + self.jitter;

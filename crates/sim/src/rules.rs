@@ -6,13 +6,14 @@
 //! each state that it has not been in before ([`stateright`], breadth first). What it looks for stands in
 //! `rules/properties.rs`, a function for each rule.
 //!
-//! **Bounds.** All states can be looked at because some things happen so often and no more: requests to talk, broken
-//! connections, log-ins, lost signals, missed frames, full mailboxes, crashes of the server, and lies ([`Left`]); and
-//! because only so many signals and frames may be on their way at a time ([`Bounds`]). `rules/bounds.rs` has the
-//! [combinations](ALL) that are checked, some 4,280,000 states in all, in about a minute on two cores. A repeated
-//! signal (`Ask`, `Check`) is sent again only once the one before it has arrived or is lost, and each client has at
-//! most one message on its way. No session opens its line 16 times, so that the server's limit on that is not met: it
-//! would tell apart states that are alike in all else. No state is left out for that within these bounds.
+//! **Bounds.** All states can be looked at because some things happen so often and no more: requests to talk,
+//! broken connections, log-ins, late ones, lost signals, missed frames, full mailboxes, crashes of the server, and
+//! lies ([`Left`]); and because only so many signals and frames may be on their way at a time ([`Bounds`]).
+//! `rules/bounds.rs` has the [combinations](ALL) that are checked, some 4,280,000 states in all, in about a minute
+//! on two cores. A repeated signal (`Ask`, `Check`) is sent again only once the one before it has arrived or is
+//! lost, and each client has at most one message on its way. No session opens its line 16 times, so that the
+//! server's limit on that is not met: it would tell apart states that are alike in all else. No state is left out
+//! for that within these bounds.
 //!
 //! **Time.** Each session has a clock of its own, which stands still but for moving on to its next timer: so a timer
 //! may run out at any moment, before or after anything else, and however long a signal takes. Only what is left until
@@ -20,10 +21,11 @@
 //! enough for a second attempt (`Probe`, 1 s). That is shorter than on a server, which only makes for fewer attempts:
 //! no session has two of these limits running at once.
 //!
-//! **What a session lives in** (`rules/step.rs`) does what `server/src/connection.rs`, `router.rs` and `mailbox.rs` do:
-//! a signal goes to the session that is registered when it is sent, and is gone with it; who is absent is told at once;
-//! a newer log-in takes the place of an older session, which hears of it later; requests in the mailbox of a session
-//! that ends are answered. Unlike there, signals between two sessions may overtake each other.
+//! **What a session lives in** (`rules/step.rs`) does what `server/src/connection.rs`, `router.rs` and `mailbox.rs`
+//! do: a signal goes to the session that is registered when it is sent, and is gone with it; who is absent is told
+//! at once; a newer log-in takes the place of an older session, which hears of it later, unless it is one that its
+//! client has given up and another has overtaken: then it is the session of that one which ends; requests in the
+//! mailbox of a session that ends are answered. Unlike there, signals between two sessions may overtake each other.
 //!
 //! **Clients** (`rules/client.rs`) know what they have been told, and do whatever a client may do then; carol's also
 //! lies. There is no cryptography: what would be sealed bears the names of who wrote it and for whom, and that is

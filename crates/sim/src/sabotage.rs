@@ -31,6 +31,8 @@ pub enum Sabotage {
     KeepsResume,
     /// A sealed frame goes to everybody.
     SendsToAll,
+    /// A log-in that comes late counts as the newest.
+    TakesLateForNewest,
 }
 
 impl Sabotage {
@@ -48,6 +50,7 @@ impl Sabotage {
         Self::StopsTheClock,
         Self::KeepsResume,
         Self::SendsToAll,
+        Self::TakesLateForNewest,
     ];
 
     /// What becomes of what a client puts out.
@@ -103,7 +106,8 @@ impl Sabotage {
                 let mut keep = keep.into_iter();
                 out.retain(|_| keep.next().unwrap_or(true));
             }
-            Self::ShowsLate | Self::StopsTheClock | Self::KeepsResume | Self::SendsToAll => {}
+            Self::ShowsLate | Self::StopsTheClock | Self::KeepsResume | Self::SendsToAll | Self::TakesLateForNewest => {
+            }
         }
     }
 }

@@ -7,7 +7,9 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use protocol::{ChatHeader, Code, Machine as _, PublicKey, Recording, ServerError, ServerName, UserName};
+use protocol::{
+    Attempt, ChatHeader, ClientId, Code, Machine as _, PublicKey, Recording, ServerError, ServerName, UserName,
+};
 use server::{
     config::Config,
     mailbox::{Inbox, Mailbox, Order, mailbox},
@@ -97,6 +99,8 @@ struct End {
     session: Session,
     key: PublicKey,
     registered: Option<UserName>,
+    /// Which log-in it is registered for.
+    attempt: Option<Attempt>,
     mailbox: Mailbox,
     inbox: Inbox,
     /// When it will turn to its letters.
@@ -146,6 +150,7 @@ impl Server {
             session: Session::new(id, key, server_name(), patience, around.now),
             key,
             registered: None,
+            attempt: None,
             mailbox,
             inbox,
             letters_at: None,
@@ -405,9 +410,23 @@ impl Server {
                 let is_blind = around.now < self.blind_until;
                 Some(Input::Registered((!is_blind).then(|| self.directory.get(&user).copied())))
             }
-            Output::Register { user, held } => {
+            Output::Register { user, attempt, held } => {
                 end.registered = Some(user.clone());
-                self.router.register(user, end.id, end.key, end.mailbox.clone(), held);
+                end.attempt = Some(attempt);
+                let is_newer = |newer: &End| {
+                    newer.registered.as_ref() == Some(&user)
+                        && newer.attempt.is_some_and(|other| other.client != attempt.client)
+                };
+                around.is_put_out |= self.ends.range(link + 1..).any(|(_, newer)| is_newer(newer));
+                let end = self.ends.get(&link)?;
+                let attempt = match around.sabotage {
+                    // As if each log-in were that of another client.
+                    Some(Sabotage::TakesLateForNewest) => {
+                        Attempt::first(ClientId::from_bytes(u128::from(around.tally.inputs).to_be_bytes()))
+                    }
+                    _ => attempt,
+                };
+                self.router.register(user, end.id, attempt, end.key, end.mailbox.clone(), held);
                 None
             }
             Output::List(page) => {

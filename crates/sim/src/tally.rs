@@ -37,6 +37,8 @@ counted! {
         NetworkChanged = "network of a client changed",
         /// Nothing moves for a while, then all comes.
         Stall = "connection held up",
+        /// Its client gives it up, and logs in again before it arrives.
+        LateLogIn = "log-in that comes late",
         /// For a while.
         Refused = "attempt to connect refused",
         /// No answer until the client's patience is over.

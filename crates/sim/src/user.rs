@@ -6,7 +6,7 @@ mod watch;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -41,6 +41,8 @@ pub(crate) struct User {
     /// Until when no connection can be made, and whether one is told so at once.
     pub(crate) refused_until: Instant,
     pub(crate) is_unanswered: bool,
+    /// How long the next log-in takes to arrive, which its client does not wait for.
+    pub(crate) log_in_takes: Option<Duration>,
     /// What the programs of all launches were given.
     pub(crate) recordings: Vec<Recording<Input>>,
 }
@@ -58,6 +60,8 @@ pub(crate) struct Program {
     /// When the system says that the network is another.
     network_changes: Option<Instant>,
     unread: usize,
+    /// Whether it has been logged in, so that it does not end with the next log-in that fails.
+    has_been_in: bool,
     has_quit: bool,
     held_back: Option<Output>,
 }
@@ -110,6 +114,7 @@ impl User {
             unread_until: now,
             refused_until: now,
             is_unanswered: false,
+            log_in_takes: None,
             recordings: Vec::new(),
         }
     }
@@ -134,6 +139,7 @@ impl User {
             typed: VecDeque::new(),
             network_changes: None,
             unread: 0,
+            has_been_in: false,
             has_quit: false,
             held_back: None,
         });
@@ -163,6 +169,7 @@ impl User {
         for until in [&mut self.suspended_until, &mut self.unread_until, &mut self.refused_until] {
             *until = (*until).min(around.now);
         }
+        self.log_in_takes = None;
     }
 
     /// The connection that the program has.

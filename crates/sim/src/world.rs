@@ -151,6 +151,7 @@ impl World {
                 trace,
                 sabotage,
                 passed: BTreeMap::new(),
+                is_put_out: false,
                 violation: None,
             },
             kinds,

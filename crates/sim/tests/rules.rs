@@ -34,6 +34,7 @@ bounds! {
     rules_hold_while_two_call_each_other: "crossing",
     rules_hold_while_connections_break: "broken connections",
     rules_hold_while_connections_break_and_frames_take_time: "broken and slow",
+    rules_hold_where_log_ins_come_late: "late log-ins",
     rules_hold_while_signals_are_lost: "losses",
     rules_hold_where_mailboxes_are_read_first: "mailboxes first",
     rules_hold_where_a_mailbox_is_full: "full",

@@ -15,8 +15,8 @@ use std::time::Duration;
 use client::{Ending, Event, Input, Output};
 use proptest::prelude::*;
 use protocol::{
-    Accepted, Asked, ChatHeader, ChatId, Close, CloseReason, Established, List, Machine as _, Message, PublicKey,
-    Request, Resume, ServerError, ToClient, ToServer, TooFast,
+    Accepted, Asked, ChatHeader, ChatId, ClientId, Close, CloseReason, Established, List, Login, Machine as _, Message,
+    PublicKey, Request, Resume, ServerError, ToClient, ToServer, TooFast,
 };
 use relay::{
     Noticed, Relay, Way, server_name,
@@ -236,7 +236,7 @@ fn each_frame_in_each_state_does_what_is_written_down() {
 /// one that has none.
 #[test]
 fn what_is_no_frame_ends_the_client_in_each_state() {
-    let login = protocol::Login::from("alice".parse::<protocol::UserName>().unwrap());
+    let login = Login::first("alice".parse().unwrap(), ClientId::from_bytes([7; 16]));
     let others = [ToServer::Exit, ToServer::Ping, ToServer::Login(login)];
     let mut bytes: Vec<Vec<u8>> = others.iter().map(|frame| frame.encode().unwrap().to_vec()).collect();
     let codes = (0..30).chain([127, 128, u8::MAX]).map(|code| vec![code]);

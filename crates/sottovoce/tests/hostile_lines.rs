@@ -16,8 +16,8 @@ use bytes::Bytes;
 use client::{Ending, Event, Input, Output};
 use proptest::prelude::*;
 use protocol::{
-    Accept, ChatHeader, ChatId, Close, CloseReason, Establish, Held, Login, Machine as _, Message, Request, Resume,
-    ToClient, ToServer,
+    Accept, ChatHeader, ChatId, ClientId, Close, CloseReason, Establish, Held, Login, Machine as _, Message, Request,
+    Resume, ToClient, ToServer,
 };
 use relay::{
     Noticed, Relay, Way, server_name,
@@ -431,7 +431,8 @@ fn does(relay: &mut Relay, user: usize, theirs: ChatId, said: &mut [usize; 2], m
                 resume: Resume { chat: about(is_theirs), expected: 0 },
             });
             let name = relay.users[user].name.clone();
-            relay.sends(user, &ToServer::Login(Login { user: name, held }));
+            let login = Login::first(name, ClientId::from_bytes([7; 16]));
+            relay.sends(user, &ToServer::Login(Login { held, ..login }));
         }
         Mischief::Send(which, is_theirs, peer) => {
             let (chat, peer) = (about(*is_theirs), peer.parse().unwrap());

@@ -22,7 +22,7 @@ use std::{
 };
 
 use client::{Account, Event};
-use common::World;
+use common::{World, first_login};
 use people::{Person, Registry, chat, port_of, tell};
 use protocol::{ToServer, UserName};
 use rand_chacha::ChaCha8Rng;
@@ -280,7 +280,7 @@ fn noise(rng: &mut ChaCha8Rng, most: usize) -> Vec<u8> {
 }
 
 async fn log_in(stream: &mut TlsStream<TcpStream>, name: &UserName) -> io::Result<()> {
-    let login = ToServer::Login(name.clone().into()).encode().unwrap();
+    let login = ToServer::Login(first_login(name.as_str())).encode().unwrap();
     stream.write_all(&u16::try_from(login.len()).unwrap().to_be_bytes()).await?;
     stream.write_all(&login).await?;
     stream.flush().await

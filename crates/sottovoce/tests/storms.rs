@@ -45,7 +45,7 @@ async fn user(scene: &Scene, host: u8, name: &str) -> Attacker {
 }
 
 fn login(account: &Account) -> Vec<u8> {
-    ToServer::Login(account.user.clone().into()).encode().unwrap().to_vec()
+    ToServer::Login(first_login(account.user.as_str())).encode().unwrap().to_vec()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -252,7 +252,7 @@ async fn storms_of_log_ins_let_in_nobody_who_should_not_be_and_everybody_else() 
                         _ => ["alice", "bob"][n / 2 % 2].to_owned(),
                     };
                     let mut stream = mallory.shake_hands().await.unwrap();
-                    let login = ToServer::Login(name.parse::<protocol::UserName>().unwrap().into());
+                    let login = ToServer::Login(first_login(&name));
                     send(&mut stream, &[login.encode().unwrap().to_vec()]).await.unwrap();
                     assert_eq!(hear(&mut stream).await, Some(ToClient::Error(ServerError::UnknownUser)));
                 }
@@ -466,7 +466,7 @@ async fn floods_of_frames_that_lead_nowhere_reach_nobody() {
                 let resume = Resume { chat, expected: 0 };
                 let held = Some(Held { peer: "alice".parse().unwrap(), resume });
                 let mut stream = user.shake_hands().await.unwrap();
-                let login = ToServer::Login(Login { user: user.account.user.clone(), held });
+                let login = ToServer::Login(Login { held, ..first_login(user.account.user.as_str()) });
                 send(&mut stream, &[login.encode().unwrap().to_vec()]).await.unwrap();
                 hear(&mut stream).await.unwrap();
                 let mut over = 0;
@@ -604,6 +604,8 @@ async fn names_are_told_apart_at_every_border() {
         let frame = |name: &[u8]| {
             let mut frame = vec![Code::Login as u8, u8::try_from(name.len()).unwrap()];
             frame.extend(name);
+            // Which log-in of which client it is, and no chat.
+            frame.extend([7; 20]);
             frame.push(0);
             frame
         };
@@ -617,7 +619,7 @@ async fn names_are_told_apart_at_every_border() {
         let forbidden: [&[u8]; 16] = [
             b"",
             &[b'z'; 33],
-            &[b'z'; 92 - 3],
+            &[b'z'; 112 - 23],
             &[b'z'; 255],
             b"Z",
             b"Alice",

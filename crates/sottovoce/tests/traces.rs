@@ -22,10 +22,8 @@ use std::{
     sync::mpsc,
 };
 
-use common::{Client, PASSWORD, PATIENCE, World, read_to_end, run_server_telling, signal, talk};
-use protocol::{
-    Accept, ChatHeader, ChatId, Code, Establish, Message, Page, Request, ServerError, ToClient, ToServer, UserName,
-};
+use common::{Client, PASSWORD, PATIENCE, World, first_login, read_to_end, run_server_telling, signal, talk};
+use protocol::{Accept, ChatHeader, ChatId, Code, Establish, Message, Page, Request, ServerError, ToClient, ToServer};
 use raw::{Holder, drain, socket};
 use road::Road;
 use rustix::process::Signal;
@@ -229,10 +227,10 @@ fn strangers(world: &World) -> Vec<Vec<u8>> {
     caller.send(&[Code::Message as u8, 0x9d]);
     assert_eq!(caller.hear_all(), [ToClient::Error(ServerError::Protocol)]);
     let mut raw = one.connect();
-    raw.send(&[&[Code::Login as u8, 9][..], b"Yggdrasil\0"].concat());
+    raw.send(&[&[Code::Login as u8, 9][..], b"Yggdrasil", &[7; 20], &[0]].concat());
     assert_eq!(raw.hear_all(), [ToClient::Error(ServerError::Protocol)]);
     let mut raw = one.connect();
-    raw.say(&ToServer::Login("yggdrasil".parse::<UserName>().unwrap().into()));
+    raw.say(&ToServer::Login(first_login("yggdrasil")));
     assert_eq!(raw.hear_all(), [ToClient::Error(ServerError::UnknownUser)]);
     let mut raw = one.connect();
     raw.say(&ToServer::List(Page::default()));
@@ -271,7 +269,7 @@ fn damaged_directory(world: &World) {
     };
     change("ALTER TABLE users RENAME TO aside");
     let mut raw = somebody.connect();
-    raw.say(&ToServer::Login(somebody.name.clone().into()));
+    raw.say(&somebody.login());
     assert_eq!(raw.hear_all(), [ToClient::Error(ServerError::Unavailable)]);
     change("ALTER TABLE aside RENAME TO users");
 }

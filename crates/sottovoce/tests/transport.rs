@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-use common::World;
+use common::{World, first_login};
 use people::port_of;
 use protocol::{
     Accept, Accepted, ChatHeader, ChatId, Close, CloseReason, Code, Establish, Established, Held, List, Login, Message,
@@ -48,6 +48,10 @@ use rustls::{
 const TIMES: &str = "handshake_timeout = \"1s\"\nlogin_timeout = \"1s\"\nidle_timeout = \"10s\"";
 /// Far longer than a limit of one second, on the slowest machine.
 const MUCH_LATER: Duration = Duration::from_secs(30);
+/// Bytes of the longest frame that a server takes before the log-in: a `Login` with the longest names and a chat.
+const MAX_FIRST_FRAME: usize = 112;
+/// In a `Login`: a client's id, and that it is its first.
+const ATTEMPT: [u8; 20] = [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 0, 0, 0, 0];
 
 #[test]
 fn openssl_gets_in_with_nothing_weaker() {
@@ -116,7 +120,7 @@ fn groups_and_suites_cannot_be_negotiated_down() {
 fn who_speaks_another_protocol_is_not_heard() {
     let world = World::new();
     let alice = Holder::registered(&world, "alice");
-    let login = ToServer::Login("alice".parse::<UserName>().unwrap().into()).encode().unwrap();
+    let login = ToServer::Login(first_login("alice")).encode().unwrap();
     for protocols in [&[][..], &["http/1.1"], &["sottovoce/2", "sottovoce"]] {
         let mut config = ClientConfig::clone(&alice.tls);
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -153,7 +157,7 @@ fn only_the_holder_of_a_raw_ed25519_key_gets_in() {
     assert!(is_turned_away(Arc::new(keyless)));
     // The same by hand with the right key is heard, and refused for its name alone.
     let mut raw = Raw::connect(port, made_by_hand(&world, provider, &mine, None)).unwrap();
-    raw.say(&ToServer::Login(alice.name.clone().into()));
+    raw.say(&alice.login());
     assert_eq!(raw.hear_all(), [ToClient::Error(ServerError::UnknownUser)]);
     alice.log_in().exit();
 }
@@ -169,7 +173,7 @@ fn nothing_is_resumed_and_nothing_comes_early() {
         assert!(connection.early_data().is_none());
         drop(connection);
         let mut raw = Raw::connect(port_of(&world), config.clone()).unwrap();
-        raw.say(&ToServer::Login("nobody".parse::<UserName>().unwrap().into()));
+        raw.say(&ToServer::Login(first_login("nobody")));
         // All that the server ever sends has been read after this.
         assert_eq!(raw.hear_all(), [ToClient::Error(ServerError::UnknownUser)]);
         assert_eq!(raw.tls.conn.tls13_tickets_received(), 0);
@@ -227,8 +231,8 @@ fn who_does_not_log_in_is_not_waited_for() {
     // A part of a frame is no frame, and more parts buy no time.
     let start = now();
     let mut raw = alice.connect();
-    let frame = [0, 8, Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e', 0];
-    raw.write(&frame[..9]);
+    let frame = [&[0, 28, Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e'][..], &ATTEMPT, &[0]].concat();
+    raw.write(&frame[..frame.len() - 1]);
     assert_eq!(raw.hear_all(), [ToClient::Error(ServerError::Idle)]);
     assert!(start.elapsed() >= Duration::from_secs(1) && start.elapsed() < MUCH_LATER, "{:?}", start.elapsed());
     let mut raw = alice.connect();
@@ -284,7 +288,7 @@ fn before_log_in_there_is_nothing_but_log_in() {
     for frame in &frames {
         let mut raw = alice.connect();
         // What the server does not read, because nobody has that much to say there, may cost its answer.
-        let is_long = frame.len() > 92;
+        let is_long = frame.len() > MAX_FIRST_FRAME;
         let head = &frame[..frame.len().min(40)];
         match raw.try_send(frame).map(|()| raw.hear_all()) {
             Ok(heard) if !is_long => assert_eq!(heard, [ToClient::Error(ServerError::Protocol)], "{head:02x?}"),
@@ -294,15 +298,66 @@ fn before_log_in_there_is_nothing_but_log_in() {
     }
     // Nobody waits for the rest of what is too long already.
     let mut raw = alice.connect();
-    raw.write(&93u16.to_be_bytes());
+    raw.write(&u16::try_from(MAX_FIRST_FRAME + 1).unwrap().to_be_bytes());
     assert_eq!(raw.hear_all(), [ToClient::Error(ServerError::Protocol)]);
     let mut raw = alice.connect();
-    raw.write(&92u16.to_be_bytes());
+    raw.write(&u16::try_from(MAX_FIRST_FRAME).unwrap().to_be_bytes());
     assert_eq!(raw.hear_all(), [ToClient::Error(ServerError::Idle)]);
+    // The longest that there is, is not.
+    let longest = "z".repeat(32);
+    let held = Held { peer: longest.parse().unwrap(), resume: Resume { chat, expected: u64::MAX } };
+    let login = ToServer::Login(Login { held: Some(held), ..first_login(&longest) });
+    assert_eq!(login.encode().unwrap().len(), MAX_FIRST_FRAME);
+    let mut raw = alice.connect();
+    raw.say(&login);
+    assert_eq!(raw.hear_all(), [ToClient::Error(ServerError::UnknownUser)]);
     let mut raw = alice.connect();
     raw.say(&ToServer::Exit);
     assert_eq!(raw.hear_all(), []);
     alice.log_in().exit();
+}
+
+/// A connection is made, and given up before its log-in has come through; the next one is there first.
+#[test]
+fn a_log_in_that_comes_late_does_not_put_out_the_last_one_of_its_client() {
+    let world = World::new();
+    let (alice, bob) = (Holder::registered(&world, "alice"), Holder::registered(&world, "bob"));
+    let resume = Resume { chat: ChatId::from_bytes([1; 16]), expected: 0 };
+    let has_chat = |login: Login, peer: &str| {
+        ToServer::Login(Login { held: Some(Held { peer: peer.parse().unwrap(), resume }), ..login })
+    };
+    let logged_in = ToClient::LoggedIn("localhost".parse().unwrap());
+    let first = first_login("alice");
+    let second = Login { attempt: first.attempt.next(), ..first.clone() };
+    let (mut late, mut newest, mut peer) = (alice.connect(), alice.connect(), bob.connect());
+    newest.say(&has_chat(second.clone(), "bob"));
+    assert_eq!(newest.hear(), Some(logged_in.clone()));
+    assert_eq!(newest.hear(), Some(ToClient::PeerAway(resume.chat)));
+    peer.say(&has_chat(first_login("bob"), "alice"));
+    assert_eq!(peer.hear(), Some(logged_in.clone()));
+    assert_eq!([peer.hear(), newest.hear()], [Some(ToClient::Resume(resume)), Some(ToClient::Resume(resume))]);
+
+    // With the same chat, about which it asks bob's session before it is told.
+    late.say(&has_chat(first.clone(), "bob"));
+    assert_eq!(late.hear_all(), [logged_in.clone(), ToClient::Error(ServerError::Replaced)]);
+    for side in [&mut peer, &mut newest] {
+        assert_eq!(side.hear(), Some(ToClient::PeerAway(resume.chat)));
+        side.say(&ToServer::Resume(resume));
+    }
+    assert_eq!([peer.hear(), newest.hear()], [Some(ToClient::Resume(resume)), Some(ToClient::Resume(resume))]);
+    let message = Message { header: ChatHeader::new(resume.chat, 0, 0), sealed: vec![1].into() };
+    peer.say(&ToServer::Message(message.clone()));
+    assert_eq!(newest.hear(), Some(ToClient::Message(message)));
+
+    // The same number again, which none but a client has that has used them up; and another client, with a lower one.
+    for login in [second, first_login("alice")] {
+        let mut next = alice.connect();
+        next.say(&ToServer::Login(login));
+        assert_eq!(next.hear(), Some(logged_in.clone()));
+        assert_eq!(newest.hear_all(), [ToClient::Error(ServerError::Replaced)]);
+        newest = next;
+    }
+    newest.exit();
 }
 
 /// Frames that are none, in one way or another.
@@ -325,11 +380,15 @@ fn malformed() -> Vec<Vec<u8>> {
         vec![Code::Login as u8, 5, b'A', b'l', b'i', b'c', b'e'],
         vec![Code::Login as u8, 5, b'a', b'l', b'i', b'c'],
         vec![Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e'],
-        vec![Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e', 2],
-        vec![Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e', 0, 0],
+        [&[Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e'][..], &ATTEMPT[..19]].concat(),
+        [&[Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e'][..], &ATTEMPT].concat(),
+        [&[Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e'][..], &ATTEMPT, &[2]].concat(),
+        [&[Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e'][..], &ATTEMPT, &[0, 0]].concat(),
         // A chat that was kept, without the half of where it stands; with a byte too many.
-        [&[Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e', 1, 3, b'b', b'o', b'b'][..], &[7; 23]].concat(),
-        [&[Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e', 1, 3, b'b', b'o', b'b'][..], &[7; 25]].concat(),
+        [&[Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e'][..], &ATTEMPT, &[1, 3, b'b', b'o', b'b'], &[7; 23]]
+            .concat(),
+        [&[Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e'][..], &ATTEMPT, &[1, 3, b'b', b'o', b'b'], &[7; 25]]
+            .concat(),
         vec![Code::Resume as u8; 24],
         vec![Code::Resume as u8; 26],
         vec![Code::Ping as u8, 0],
@@ -356,7 +415,8 @@ fn a_frame_may_come_in_pieces_and_many_at_once() {
     let world = World::new();
     let alice = Holder::registered(&world, "alice");
     let mut raw = alice.connect();
-    for byte in [0, 8, Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e', 0, 0, 1] {
+    let login = [&[0, 28, Code::Login as u8, 5, b'a', b'l', b'i', b'c', b'e'][..], &ATTEMPT, &[0, 0, 1]].concat();
+    for byte in login {
         raw.write(&[byte]);
     }
     raw.write(&[Code::Ping as u8]);
@@ -399,7 +459,7 @@ fn a_refusal_tells_neither_by_its_bytes_nor_by_its_time_what_was_wrong() {
     let too_long: &[u8] = &[0xff, 0xff];
     let attempt = &|who: &Holder, name: &str, after: &[u8]| {
         let mut raw = who.connect();
-        let login = ToServer::Login(name.parse::<UserName>().unwrap().into()).encode().unwrap();
+        let login = ToServer::Login(first_login(name)).encode().unwrap();
         let length = u16::try_from(login.len()).unwrap().to_be_bytes();
         let start = now();
         raw.write(&[&length, &login[..], after].concat());
@@ -550,11 +610,11 @@ fn each_frame_in_each_state_does_what_it_should() {
         ToServer::Exit,
         ToServer::Ping,
         ToServer::List(Page::default()),
-        ToServer::Login("alice".parse::<UserName>().unwrap().into()),
-        ToServer::Login("bob".parse::<UserName>().unwrap().into()),
+        ToServer::Login(first_login("alice")),
+        ToServer::Login(first_login("bob")),
         ToServer::Login(Login {
-            user: "alice".parse().unwrap(),
             held: Some(Held { peer: "bob".parse().unwrap(), resume: Resume { chat: CHAT, expected: 0 } }),
+            ..first_login("alice")
         }),
     ];
     for peer in ["alice", "bob", "carol"] {

@@ -2,7 +2,8 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use protocol::{
-    Accept, ChatHeader, Establish, List, Login, Message, Page, Request, ToServer, limits::MAX_FRAME, limits::MAX_PAGE,
+    Accept, ChatHeader, ClientId, Establish, List, Login, Message, Page, Request, ToServer, limits::MAX_FRAME,
+    limits::MAX_PAGE,
 };
 
 use super::{ACCEPTER, CHAT, name};
@@ -19,7 +20,8 @@ pub(crate) fn message(sealed: usize) -> ToServer {
 }
 
 pub(crate) fn log_in(user: usize) -> ToServer {
-    ToServer::Login(Login::from(name(user)))
+    let client = ClientId::from_bytes([u8::try_from(user).unwrap(); 16]);
+    ToServer::Login(Login::first(name(user), client))
 }
 
 /// The longest page of the online list.

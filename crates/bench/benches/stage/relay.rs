@@ -131,9 +131,9 @@ impl Relay {
                     Output::Send(frame) => line.send(&frame),
                     Output::Signal { signal, .. } => peers.send(signal).unwrap(),
                     Output::LookUp(_) => next = Some(Input::Registered(Some(Some(key(user).public())))),
-                    Output::Register { user: online, held } => {
+                    Output::Register { user: online, attempt, held } => {
                         let id = SessionId::new(u64::try_from(user).unwrap());
-                        router.register(online, id, key(user).public(), mailbox.clone(), held);
+                        router.register(online, id, attempt, key(user).public(), mailbox.clone(), held);
                     }
                     Output::List(page) => next = Some(Input::Listed(router.list(&name(user), &page))),
                     Output::Disconnect => panic!("a session ended"),

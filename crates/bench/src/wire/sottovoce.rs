@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use protocol::{
-    Accept, ChatHeader, ChatId, Code, Establish, Login, Message, Request, ServerError, ToClient, ToServer, UserName,
+    Accept, ChatHeader, ChatId, ClientId, Code, Establish, Login, Message, Request, ServerError, ToClient, ToServer,
+    UserName,
 };
 
 use crate::{
@@ -26,7 +27,9 @@ impl Protocol for Sottovoce {
     }
 
     async fn log_in(&self, line: &mut Line, user: u64) -> Result<(), Fault> {
-        say(line, &ToServer::Login(Login::from(user_name(user)?))).await?;
+        // Whichever client it is: of log-ins with one number, that which comes last counts as the last.
+        let client = ClientId::from_bytes([0; 16]);
+        say(line, &ToServer::Login(Login::first(user_name(user)?, client))).await?;
         match hear(line).await? {
             ToClient::LoggedIn(_) => Ok(()),
             ToClient::Error(ServerError::UnknownUser) => {

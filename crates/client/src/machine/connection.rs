@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::{Own, Rng};
-use protocol::{Close, CloseReason, Login, ServerName, ToServer};
+use protocol::{Attempt, ClientId, Close, CloseReason, Login, ServerName, ToServer};
 
 use super::{Client, Leaving, Output, Phase, State, Timer, error, send};
 use crate::{Ending, ErrorCode, Event, Failure};
@@ -107,7 +107,20 @@ impl Client {
         let chat = held.as_ref().map(|held| held.resume.chat);
         self.phase = Phase::LoggingIn { purpose, negotiated, held: chat, claimed: None };
         self.timers.start_after(Timer::LogIn, now, LOG_IN);
-        send(out, &ToServer::Login(Login { user: self.user.clone(), held }));
+        let attempt = self.log_in();
+        send(out, &ToServer::Login(Login { user: self.user.clone(), attempt, held }));
+    }
+
+    /// Which log-in of this client's the one is that goes out now, so that the server knows one that comes late from the
+    /// last.
+    fn log_in(&mut self) -> Attempt {
+        let attempt = self.next_log_in.unwrap_or_else(|| {
+            let mut id = [0; 16];
+            self.rng.fill_bytes(&mut id);
+            Attempt::first(ClientId::from_bytes(id))
+        });
+        self.next_log_in = Some(attempt.next());
+        attempt
     }
 
     pub(super) fn not_connected(&mut self, failure: Failure, now: Instant, out: &mut Vec<Output>) {

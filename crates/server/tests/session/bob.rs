@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{
-    Accept, Accepted, ChatHeader, ChatId, Close, CloseReason, Established, Held, Login, Machine as _, Message,
-    PublicKey, Request, Resume, ServerError, ToClient, ToServer, UserName,
+    Accept, Accepted, Attempt, ChatHeader, ChatId, ClientId, Close, CloseReason, Established, Held, Login,
+    Machine as _, Message, PublicKey, Request, Resume, ServerError, ToClient, ToServer, UserName,
 };
 use server::{
     rate::Rate,
@@ -23,6 +23,8 @@ pub(crate) const OWN: SessionId = SessionId::new(1);
 pub(crate) const PEER: SessionId = SessionId::new(2);
 /// A session that the same user has after that.
 pub(crate) const NEXT: SessionId = SessionId::new(3);
+/// Which log-in of bob's client it is.
+pub(crate) const ATTEMPT: Attempt = Attempt { client: ClientId::from_bytes([9; 16]), number: 3 };
 /// What bob's client says that it expects next when it comes back.
 pub(crate) const EXPECTED: u64 = 5;
 
@@ -126,7 +128,7 @@ impl Test {
 
     /// Logs bob in; what comes of that.
     pub(crate) fn log_in(&mut self, held: Option<Held>) -> Vec<Output> {
-        let out = self.frame(&ToServer::Login(Login { user: name("bob"), held }));
+        let out = self.frame(&ToServer::Login(login(held)));
         assert_eq!(out, [Output::LookUp(name("bob"))]);
         self.input(Input::Registered(Some(Some(KEY))))
     }
@@ -202,6 +204,11 @@ impl Test {
     }
 }
 
+/// What bob's client logs in with.
+pub(crate) fn login(held: Option<Held>) -> Login {
+    Login { user: name("bob"), attempt: ATTEMPT, held }
+}
+
 /// A chat with this user that bob's client has kept.
 pub(crate) fn held(peer: &str) -> Held {
     Held { peer: name(peer), resume: Resume { chat: CHAT, expected: EXPECTED } }
@@ -209,7 +216,7 @@ pub(crate) fn held(peer: &str) -> Held {
 
 pub(crate) fn logged_in(held: Option<ChatId>) -> [Output; 2] {
     let ok = sent(&ToClient::LoggedIn("chat.example".parse().unwrap()));
-    [Output::Register { user: name("bob"), held }, ok]
+    [Output::Register { user: name("bob"), attempt: ATTEMPT, held }, ok]
 }
 
 pub(crate) fn sent(frame: &ToClient) -> Output {

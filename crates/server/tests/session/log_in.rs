@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use protocol::{Close, CloseReason, List, Login, Machine as _, PublicKey, ServerError, ToClient, ToServer};
+use protocol::{
+    Attempt, ClientId, Close, CloseReason, List, Login, Machine as _, PublicKey, ServerError, ToClient, ToServer,
+};
 use server::{
     session::{Input, Line, Output, Session, Side, State, Timer},
     signal::SignalKind,
@@ -10,7 +12,7 @@ use server::{
 
 use crate::{
     all_frames,
-    bob::{CHAT, EXPECTED, KEY, OTHER_KEY, PEER, Test, ended, held, name, sent},
+    bob::{ATTEMPT, CHAT, EXPECTED, KEY, OTHER_KEY, PEER, Test, ended, held, login, name, sent},
 };
 
 #[test]
@@ -25,8 +27,7 @@ fn unknown_names_and_wrong_keys_get_the_same_answer_at_the_same_time() {
         (Some(OTHER_KEY), 0, Some(held("alice"))),
     ] {
         let mut test = Test::new();
-        let login = ToServer::Login(Login { user: name("bob"), held });
-        assert_eq!(test.frame(&login), [Output::LookUp(name("bob"))]);
+        assert_eq!(test.frame(&ToServer::Login(login(held))), [Output::LookUp(name("bob"))]);
         test.now += Duration::from_millis(delay);
         assert_eq!(test.input(Input::Registered(Some(registered))), [], "nothing is told before its time");
         answers.push(test.next_deadline());
@@ -38,15 +39,35 @@ fn unknown_names_and_wrong_keys_get_the_same_answer_at_the_same_time() {
 #[test]
 fn nobody_has_the_key_of_an_unknown_user() {
     let mut test = Test::with_key(PublicKey::from_bytes([0; 32]));
-    test.frame(&ToServer::Login(name("bob").into()));
+    test.frame(&ToServer::Login(login(None)));
     assert_eq!(test.input(Input::Registered(Some(None))), []);
     assert_eq!(test.next_deadline().1, ended(ServerError::UnknownUser));
+}
+
+/// Which log-in of which client it is decides nothing here: the router puts sessions in each other's place.
+#[test]
+fn a_session_is_registered_with_the_attempt_that_its_client_named() {
+    for attempt in [Attempt::first(ClientId::from_bytes([0; 16])), ATTEMPT, Attempt { number: u32::MAX, ..ATTEMPT }] {
+        let mut test = Test::new();
+        test.frame(&ToServer::Login(Login { attempt, ..login(Some(held("alice"))) }));
+        let out = test.input(Input::Registered(Some(Some(KEY))));
+        assert_eq!(out[0], Output::Register { user: name("bob"), attempt, held: Some(CHAT) });
+    }
+}
+
+/// The network brought its log-in after that of a newer connection with the same chat, which the router knows: it has
+/// said what it had to, and takes nothing from the newer one.
+#[test]
+fn a_session_whose_log_in_came_late_leaves_its_chat_alone() {
+    let mut late = Test::awaiting_peer();
+    assert_eq!(late.input(Input::Replaced { held: Some(CHAT) }), ended(ServerError::Replaced));
+    assert_eq!((late.session.state(), late.session.deadline()), (None, None));
 }
 
 #[test]
 fn a_directory_that_cannot_be_asked_lets_nobody_in() {
     let mut test = Test::new();
-    test.frame(&ToServer::Login(name("bob").into()));
+    test.frame(&ToServer::Login(login(None)));
     assert_eq!(test.input(Input::Registered(None)), ended(ServerError::Unavailable));
 }
 
@@ -67,7 +88,7 @@ fn before_the_log_in_nothing_else_is_heard() {
             _ => assert_eq!(out, ended(ServerError::Protocol), "{frame:?}"),
         }
         let mut looking_up = Test::new();
-        looking_up.frame(&ToServer::Login(name("bob").into()));
+        looking_up.frame(&ToServer::Login(login(None)));
         let out = looking_up.frame(&frame);
         match &frame {
             ToServer::Exit => assert_eq!(out, [Output::Disconnect]),
@@ -90,7 +111,7 @@ fn a_user_removed_between_look_up_and_registration_is_ended() {
 fn nothing_that_a_client_sends_hurries_a_refusal() {
     for frame in all_frames() {
         let mut test = Test::new();
-        test.frame(&ToServer::Login(name("bob").into()));
+        test.frame(&ToServer::Login(login(None)));
         assert_eq!(test.input(Input::Registered(Some(None))), []);
         assert_eq!(test.frame(&frame), [], "{frame:?}");
         assert_eq!(test.input(Input::Frame(b"\xff"[..].into())), [], "not a frame");
@@ -104,7 +125,7 @@ fn a_list_is_for_those_who_have_logged_in() {
     assert_eq!(Test::bob().input(Input::Listed(list.clone())), [sent(&ToClient::List(list.clone()))]);
     assert_eq!(Test::chatting().input(Input::Listed(list.clone())), [sent(&ToClient::List(list.clone()))]);
     let mut looking_up = Test::new();
-    looking_up.frame(&ToServer::Login(name("bob").into()));
+    looking_up.frame(&ToServer::Login(login(None)));
     let mut over = Test::bob();
     over.input(Input::Lost);
     for mut test in [Test::new(), looking_up, over] {
@@ -152,7 +173,7 @@ fn a_session_says_where_it_stands_and_what_it_waits_for() {
     }
     let mut test = Test::new();
     assert_eq!((test.session.user(), test.session.state(), timers(&test.session)), (None, None, vec![Timer::Login]));
-    test.frame(&ToServer::Login(name("bob").into()));
+    test.frame(&ToServer::Login(login(None)));
     assert_eq!((test.session.user(), test.session.state(), timers(&test.session)), (None, None, vec![Timer::Login]));
     test.input(Input::Registered(Some(None)));
     assert_eq!((test.session.user(), test.session.state(), timers(&test.session)), (None, None, vec![Timer::Refusal]));

@@ -8,7 +8,8 @@ use std::{
 use bytes::Bytes;
 use proptest::prelude::*;
 use protocol::{
-    ChatHeader, Close, CloseReason, Held, Login, Machine as _, Message, PublicKey, Resume, ToClient, ToServer, UserName,
+    Attempt, ChatHeader, ClientId, Close, CloseReason, Held, Login, Machine as _, Message, PublicKey, Resume,
+    ServerError, ToClient, ToServer, UserName,
 };
 use server::{
     rate::Rate,
@@ -33,6 +34,8 @@ enum Step {
     Cut(usize),
     /// A session learns that its connection is gone, or that it has been replaced.
     Told(usize),
+    /// A session takes in the log-in of a client that has given the connection up.
+    Late(usize),
     /// A client logs in anew.
     LogIn(usize),
     /// A client ends the chat.
@@ -53,6 +56,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (0..2_usize).prop_map(Step::Say),
         2 => (0..2_usize).prop_map(Step::Cut),
         3 => (0..4_usize).prop_map(Step::Told),
+        3 => (0..4_usize).prop_map(Step::Late),
         4 => (0..2_usize).prop_map(Step::LogIn),
         2 => (0..1500_u64).prop_map(Step::Wait),
         1 => Just(Step::Full),
@@ -70,6 +74,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Client {
     user: UserName,
     peer: UserName,
+    next_log_in: Attempt,
     has_chat: bool,
     is_open: bool,
     said: u64,
@@ -86,9 +91,12 @@ struct Connection {
 
 impl Client {
     fn new(user: &str, peer: &str) -> Self {
+        // The same for both: only the log-ins of one user are compared.
+        let client = ClientId::from_bytes([1; 16]);
         Self {
             user: name(user),
             peer: name(peer),
+            next_log_in: Attempt::first(client),
             has_chat: true,
             is_open: false,
             said: 0,
@@ -145,6 +153,7 @@ impl Client {
                 self.send_from(resume.expected);
             }
             ToClient::ChatClosed(_) => self.has_chat = false,
+            ToClient::Error(ServerError::Replaced) => panic!("an older log-in has taken the place of the newest"),
             _ => {}
         }
     }
@@ -155,13 +164,15 @@ struct Served {
     client: usize,
     mailbox: VecDeque<Signal>,
     told: Option<Input>,
+    /// The log-in of a client that has given the connection up.
+    late: Option<Bytes>,
 }
 
 struct World {
     now: Instant,
     clients: [Client; 2],
     sessions: BTreeMap<u64, Served>,
-    online: [Option<u64>; 2],
+    online: [Option<(u64, Attempt)>; 2],
     last: u64,
     full: bool,
 }
@@ -191,6 +202,7 @@ impl World {
             Step::Say(which) => self.clients[*which].say(),
             Step::Cut(which) => self.cut(*which),
             Step::Told(which) => _ = self.tell(*which),
+            Step::Late(which) => _ = self.serve_late(*which),
             Step::LogIn(which) => self.log_in(*which),
             Step::End(which) => self.clients[*which].end(),
             Step::Wait(milliseconds) => self.wait(Duration::from_millis(*milliseconds)),
@@ -237,6 +249,9 @@ impl World {
         if let Some(connection) = client.connection.take()
             && let Some(served) = self.sessions.get_mut(&connection.session)
         {
+            // What comes after it is about the chat, and would be dropped.
+            let login = |frame: &Bytes| matches!(ToServer::decode(frame), Ok(ToServer::Login(_)));
+            served.late = connection.to_server.into_iter().next().filter(login);
             served.told.get_or_insert(Input::Lost);
         }
     }
@@ -247,6 +262,15 @@ impl World {
         let Some(id) = untold.get(which % untold.len().max(1)).copied() else { return false };
         let told = self.sessions.get_mut(&id).unwrap().told.take().unwrap();
         self.handle(id, told);
+        true
+    }
+
+    fn serve_late(&mut self, which: usize) -> bool {
+        let late: Vec<_> =
+            self.sessions.iter().filter(|(_, served)| served.late.is_some()).map(|(id, _)| *id).collect();
+        let Some(id) = late.get(which % late.len().max(1)).copied() else { return false };
+        let login = self.sessions.get_mut(&id).unwrap().late.take().unwrap();
+        self.handle(id, Input::Frame(login));
         true
     }
 
@@ -269,11 +293,13 @@ impl World {
         let key: PublicKey = KEY;
         let id = SessionId::new(self.last);
         let session = Session::new(id, key, "chat.example".parse().unwrap(), patience, self.now);
-        self.sessions.insert(self.last, Served { session, client: which, mailbox: VecDeque::new(), told: None });
+        self.sessions
+            .insert(self.last, Served { session, client: which, mailbox: VecDeque::new(), told: None, late: None });
         client.connection = Some(Connection { session: self.last, ..Connection::default() });
         let held = client.has_chat.then(|| Held { peer: client.peer.clone(), resume: client.resume() });
-        let user = client.user.clone();
-        client.send(&ToServer::Login(Login { user, held }));
+        let (user, attempt) = (client.user.clone(), client.next_log_in);
+        client.next_log_in = attempt.next();
+        client.send(&ToServer::Login(Login { user, attempt, held }));
     }
 
     fn wait(&mut self, time: Duration) {
@@ -315,10 +341,14 @@ impl World {
                     }
                 }
                 Output::LookUp(_) => inputs.push_back(Input::Registered(Some(Some(KEY)))),
-                Output::Register { held, .. } => {
-                    if let Some(older) = self.online[client].replace(id)
-                        && let Some(older) = self.sessions.get_mut(&older)
-                    {
+                Output::Register { attempt, held, .. } => {
+                    let is_late = self.online[client].is_some_and(|(_, newer)| attempt.is_before(&newer));
+                    let older = if is_late {
+                        Some(id)
+                    } else {
+                        self.online[client].replace((id, attempt)).map(|older| older.0)
+                    };
+                    if let Some(older) = older.and_then(|older| self.sessions.get_mut(&older)) {
                         // It may come to know of either first.
                         if older.told.is_none() || id.is_multiple_of(2) {
                             older.told = Some(Input::Replaced { held });
@@ -329,7 +359,7 @@ impl World {
                     let (chat, is_repeated) = (signal.chat, signal.kind.is_repeated());
                     let may_get_lost = is_repeated || matches!(signal.kind, SignalKind::CallOff(_));
                     let receiver = self.clients.iter().position(|client| client.user == to).unwrap();
-                    let receiver = self.online[receiver].and_then(|id| self.sessions.get_mut(&id));
+                    let receiver = self.online[receiver].and_then(|(id, _)| self.sessions.get_mut(&id));
                     let why = match receiver {
                         None => Undelivered::Absent,
                         Some(_) if may_get_lost && std::mem::take(&mut self.full) => Undelivered::Full,
@@ -346,7 +376,7 @@ impl World {
                 }
                 Output::Disconnect => {
                     self.sessions.remove(&id);
-                    self.online[client].take_if(|online| *online == id);
+                    self.online[client].take_if(|online| online.0 == id);
                     return;
                 }
                 Output::List(_) => panic!("nobody asked for a list"),
@@ -360,7 +390,10 @@ impl World {
             self.log_in(client);
         }
         let mut turns = 0;
-        while self.letter(0) || self.tell(0) || (0..2).any(|client| self.serve_frame(client) || self.show_frame(client))
+        while self.letter(0)
+            || self.serve_late(0)
+            || self.tell(0)
+            || (0..2).any(|client| self.serve_frame(client) || self.show_frame(client))
         {
             turns += 1;
             assert!(turns < 100_000, "it never ends");

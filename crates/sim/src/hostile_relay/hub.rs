@@ -322,10 +322,10 @@ impl Hub {
                         }
                     }
                     Output::LookUp(user) => self.looked_up.push((link, user)),
-                    Output::Register { user, held } => {
+                    Output::Register { user, attempt, held } => {
                         end.registered = Some(user.clone());
                         let id = SessionId::new(link);
-                        self.router.register(user, id, end.key, end.mailbox.clone(), held);
+                        self.router.register(user, id, attempt, end.key, end.mailbox.clone(), held);
                     }
                     Output::List(page) => {
                         if let Some(user) = end.session.user() {

@@ -28,6 +28,10 @@ pub enum Action {
     ComesBack(Person),
     /// The user logs in anew, with a client that knows of no chat.
     StartsAnew(Person),
+    /// The client logs in, and gives that up before the log-in is there.
+    GivesUp(Person),
+    /// That log-in is there.
+    ComesLate(Person, SessionId),
     /// The session reads the next frame.
     Reads(Person, SessionId),
     /// The client reads the next frame.
@@ -114,8 +118,11 @@ impl Relay {
         if let Some(client) = &place.away
             && may_log_in
         {
-            if client.talk.is_some() {
+            if client.talk.is_some() || place.seats.iter().any(|seat| seat.late.is_some()) {
                 actions.push(Action::ComesBack(person));
+            }
+            if left.lates > 0 {
+                actions.push(Action::GivesUp(person));
             }
             actions.push(Action::StartsAnew(person));
             if person == Person::Carol && left.lies > 0 {
@@ -189,6 +196,9 @@ impl Relay {
         }
         if !seat.down.is_empty() {
             actions.push(Action::IsTold(person, seat.id));
+        }
+        if seat.late.is_some() {
+            actions.push(Action::ComesLate(person, seat.id));
         }
         if seat.client.is_none() {
             actions.push(Action::Notices(person, seat.id));

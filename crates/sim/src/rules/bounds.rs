@@ -44,7 +44,8 @@ pub enum Will {
     ToMeet,
 }
 
-const NOTHING: Left = Left { calls: 0, cuts: 0, logins: 0, losses: 0, gaps: 0, crashes: 0, fulls: 0, lies: 0 };
+const NOTHING: Left =
+    Left { calls: 0, cuts: 0, logins: 0, lates: 0, losses: 0, gaps: 0, crashes: 0, fulls: 0, lies: 0 };
 const ONE_CALL: Bounds = Bounds {
     left: Left { calls: 1, ..NOTHING },
     pairs: &[(Alice, Bob)],
@@ -98,6 +99,13 @@ const BROKEN_AND_SLOW: Bounds = Bounds {
     sights: &[OPENS, BREAKS, OVERLAPS],
     ..ONE_CALL
 };
+/// Log-ins come late.
+const LATE_LOG_INS: Bounds = Bounds {
+    left: Left { calls: 1, cuts: 1, logins: 1, lates: 1, ..NOTHING },
+    messages: true,
+    sights: &[OPENS, BREAKS, OVERLAPS, OVERTAKES, SPEAKS],
+    ..ONE_CALL
+};
 /// Signals are lost.
 const LOSSES: Bounds = Bounds {
     left: Left { calls: 1, cuts: 1, logins: 1, losses: 1, gaps: 1, ..NOTHING },
@@ -147,12 +155,13 @@ const LIES: Bounds = Bounds {
 const MORE_LIES: Bounds = Bounds { left: Left { calls: 1, lies: 2, ..NOTHING }, messages: true, ..ONE_CALL };
 
 /// All bounds, by name.
-pub const ALL: [(&str, Bounds); 12] = [
+pub const ALL: [(&str, Bounds); 13] = [
     ("requests", REQUESTS),
     ("slow frames", SLOW_FRAMES),
     ("crossing", CROSSING),
     ("broken connections", BROKEN_CONNECTIONS),
     ("broken and slow", BROKEN_AND_SLOW),
+    ("late log-ins", LATE_LOG_INS),
     ("losses", LOSSES),
     ("mailboxes first", MAILBOXES_FIRST),
     ("full", FULL),
@@ -177,7 +186,7 @@ pub const WIDE: [(&str, Bounds); 4] = [
 ];
 
 /// The rules, each with the broken machines that it has to be seen to fail on.
-pub const BROKEN: [(&str, Fault, Bounds); 13] = [
+pub const BROKEN: [(&str, Fault, Bounds); 14] = [
     (ONE_CHAT, RingsInAChat, REQUESTS),
     (
         ONE_CHAT,
@@ -195,4 +204,5 @@ pub const BROKEN: [(&str, Fault, Bounds); 13] = [
     (CALLERS_MEET, RefusesCrossing, CROSSING),
     (CALLERS_MEET, TakesBothCrossing, CROSSING),
     (CHAT_SURVIVES, HeldIsForgotten, BROKEN_CONNECTIONS),
+    (CHAT_SURVIVES, LateLogInWins, LATE_LOG_INS),
 ];

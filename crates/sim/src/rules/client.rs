@@ -5,8 +5,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use protocol::{
-    Accept, Accepted, Asked, ChatHeader, ChatId, Close, CloseReason, Established, Held, Message, Request, Resume,
-    ServerError, ToClient, ToServer, TooFast,
+    Accept, Accepted, Asked, Attempt, ChatHeader, ChatId, Close, CloseReason, Established, Held, Message, Request,
+    Resume, ServerError, ToClient, ToServer, TooFast,
 };
 
 use super::{Relay, world::Person};
@@ -15,6 +15,8 @@ use super::{Relay, world::Person};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub(super) struct Client {
     pub(super) talk: Option<Talk>,
+    /// Its last log-in.
+    pub(super) attempt: Option<Attempt>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,7 +100,8 @@ impl Client {
     pub(super) fn without_connection(&self) -> Self {
         let chatting = |talk: &Talk| matches!(talk.stage, Stage::Chatting { .. });
         let stage = Stage::Chatting { open: false, owes: false };
-        Self { talk: self.talk.filter(chatting).map(|talk| Talk { stage, ..talk }) }
+        let talk = self.talk.filter(chatting).map(|talk| Talk { stage, ..talk });
+        Self { talk, attempt: self.attempt }
     }
 
     pub(super) fn is_chatting(&self) -> bool {

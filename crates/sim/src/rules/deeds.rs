@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use protocol::{ChatId, Close, CloseReason, Login, Request, ToServer};
+use bytes::Bytes;
+use protocol::{Attempt, ChatId, ClientId, Close, CloseReason, Login, Request, ToServer};
 use server::{session::Input, signal::SessionId};
 
 use super::{
@@ -80,7 +81,7 @@ impl Step<'_> {
                 self.world.left.logins = self.world.left.logins.checked_sub(1)?;
                 self.world.place_mut(me).away = None;
                 let stage = Stage::Chatting { open: false, owes: false };
-                return self.log_in(me, Client { talk: Some(Talk { stage, peer, chat }) });
+                return self.log_in(me, Client { talk: Some(Talk { stage, peer, chat }), attempt: None });
             }
             Lie::Accept(chat) => client::accept(me, chat, None),
             Lie::Refuse(chat) => ToServer::Refuse(chat),
@@ -93,27 +94,48 @@ impl Step<'_> {
         Some(())
     }
 
-    /// A new connection of the user's, from a client that holds what it holds.
-    pub(super) fn log_in(&mut self, me: Person, client: Client) -> Option<()> {
+    /// A new connection of the user's, from a client that holds what it holds, and its log-in.
+    pub(super) fn log_in(&mut self, me: Person, mut client: Client) -> Option<()> {
+        let (id, login) = self.connect(me, &mut client)?;
+        self.world.seat_mut(me, id)?.client = Some(client);
+        self.input(me, id, Input::Frame(login));
+        Some(())
+    }
+
+    /// The same, but the client has given the connection up before its log-in is there.
+    pub(super) fn log_in_late(&mut self, me: Person, mut client: Client) -> Option<()> {
+        let (id, login) = self.connect(me, &mut client)?;
+        self.world.seat_mut(me, id)?.late = Some(login);
+        self.world.place_mut(me).away = Some(client);
+        Some(())
+    }
+
+    /// A new connection of the user's, and what this client logs in with.
+    fn connect(&mut self, me: Person, client: &mut Client) -> Option<(SessionId, Bytes)> {
         let relay = self.relay;
-        let held = client.talk.map(|talk| client::held(me, talk.peer, talk.chat, relay));
-        let login = ToServer::Login(Login { user: relay.names.of(me).clone(), held }).encode().ok()?;
         let place = self.world.place_mut(me);
         place.logins = place.logins.checked_add(1)?;
+        // A client is called after the first of its user's log-ins that is its own.
+        let first = || Attempt::first(ClientId::from_bytes([place.logins; 16]));
+        let attempt = client.attempt.map_or_else(first, Attempt::next);
+        client.attempt = Some(attempt);
+        let held = client.talk.map(|talk| client::held(me, talk.peer, talk.chat, relay));
+        let login = ToServer::Login(Login { user: relay.names.of(me).clone(), attempt, held }).encode().ok()?;
         let id = SessionId::new(u64::from(me.digit()).saturating_mul(100).saturating_add(place.logins.into()));
         let session = relay.session(me, id);
         let (up, down) = (VecDeque::new(), VecDeque::new());
         place.seats.push(Seat {
             id,
+            attempt,
+            late: None,
             session,
             now: relay.start,
             openings: 0,
             replaced: None,
-            client: Some(client),
+            client: None,
             down,
             up,
         });
-        self.input(me, id, Input::Frame(login));
-        Some(())
+        Some((id, login))
     }
 }

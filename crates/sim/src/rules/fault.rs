@@ -20,6 +20,8 @@ pub enum Fault {
     RingsInAChat,
     /// A session is not told that a newer one took its place.
     OlderSessionStays,
+    /// A log-in that comes late takes the place of the next one of its client.
+    LateLogInWins,
     /// The end of a chat is not told to the other side.
     EndsInSilence,
     /// No session looks whether the other still has the chat.

@@ -47,6 +47,8 @@ pub const BREAKS: &str = "a line breaks";
 pub const REOPENS: &str = "a line opens again";
 /// Something that has to be seen: a user has two sessions.
 pub const OVERLAPS: &str = "a session outlives its connection";
+/// Something that has to be seen: a client has logged in, and the log-in before is still to come.
+pub const OVERTAKES: &str = "a log-in overtakes another";
 /// Something that has to be seen: two sessions call each other.
 pub const CROSSES: &str = "two requests cross";
 /// Something that has to be seen: a message is on its way to a session that takes it.
@@ -75,6 +77,13 @@ impl Relay {
             }),
             Property::sometimes(OVERLAPS, |_, world: &World| {
                 Person::ALL.into_iter().any(|person| world.place(person).seats.len() >= 2)
+            }),
+            Property::sometimes(OVERTAKES, |_, world: &World| {
+                let is_overtaken = |person, seat: &Seat| {
+                    let newer = world.place(person).current.and_then(|newer| world.seat(person, newer));
+                    seat.late.is_some() && newer.is_some_and(|newer| seat.attempt.is_before(&newer.attempt))
+                };
+                world.seats().any(|(person, seat)| is_overtaken(person, seat))
             }),
             Property::sometimes(CROSSES, |relay, world: &World| {
                 let calls = |(person, seat): (Person, &Seat)| match seat.session.state()? {
@@ -148,7 +157,14 @@ fn is_ending(world: &World, pair: [Person; 2], chat: ChatId) -> bool {
         let has = seat.session.state().and_then(State::chat) == Some(chat);
         !has || seat.replaced.is_some_and(|held| held != Some(chat))
     };
+    // Another client's log-in takes the place of theirs whenever it comes.
+    let puts_out = |person: &Person| {
+        let place = world.place(*person);
+        let own = place.client().and_then(|client| client.attempt).map(|attempt| attempt.client);
+        place.seats.iter().any(|seat| seat.late.is_some() && Some(seat.attempt.client) != own)
+    };
     world.flights.iter().any(|flight| closes(flight))
+        || pair.iter().any(puts_out)
         || world.seats().any(|(person, seat)| pair.contains(&person) && leaves(seat))
 }
 

@@ -80,7 +80,9 @@ impl Rest<'_> {
                 if !seat.down.is_empty() {
                     next.push(Action::IsTold(person, seat.id));
                 }
-                if seat.replaced.is_some() {
+                if seat.late.is_some() {
+                    next.push(Action::ComesLate(person, seat.id));
+                } else if seat.replaced.is_some() {
                     next.push(Action::IsReplaced(person, seat.id));
                 } else if seat.client.is_none() {
                     next.push(Action::Notices(person, seat.id));

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use protocol::{Machine as _, ToClient, ToServer};
+use protocol::{ClientId, Login, Machine as _, ToClient, ToServer};
 use server::{
     session::{Input, Line, Output, Session, State},
     signal::{SessionId, Signal, SignalKind, Undelivered},
@@ -48,6 +48,15 @@ impl Step<'_> {
                 left.logins = left.logins.checked_sub(1)?;
                 self.world.place_mut(*person).away = None;
                 self.log_in(*person, Client::default())?;
+            }
+            Action::GivesUp(person) => {
+                left.lates = left.lates.checked_sub(1)?;
+                let client = self.world.place_mut(*person).away.take()?;
+                self.log_in_late(*person, client)?;
+            }
+            Action::ComesLate(person, id) => {
+                let login = self.world.seat_mut(*person, *id)?.late.take()?;
+                self.input(*person, *id, Input::Frame(login));
             }
             Action::Reads(person, id) => {
                 let frame = self.world.seat_mut(*person, *id)?.up.pop_front()?;
@@ -233,8 +242,14 @@ impl Step<'_> {
                 None
             }
             Output::LookUp(_) => Some(Input::Registered(Some(Some(*relay.keys.of(person))))),
-            Output::Register { held, .. } => {
+            Output::Register { attempt, held, .. } => {
                 let place = self.world.place_mut(person);
+                let newer = place.seats.iter().find(|seat| Some(seat.id) == place.current);
+                if newer.is_some_and(|newer| attempt.is_before(&newer.attempt)) && relay.fault != Fault::LateLogInWins {
+                    let late = place.seats.iter_mut().find(|seat| seat.id == id)?;
+                    late.replaced = Some(relay.fault.held(held));
+                    return None;
+                }
                 place.is_full = false;
                 let older = place.current.replace(id);
                 let older = place.seats.iter_mut().find(|seat| Some(seat.id) == older);
@@ -291,7 +306,7 @@ impl Relay {
     /// A session that has just been logged in to.
     pub(super) fn fresh(&self, person: Person, id: SessionId) -> Session {
         let mut session = self.session(person, id);
-        let login = ToServer::Login(self.names.of(person).clone().into());
+        let login = ToServer::Login(Login::first(self.names.of(person).clone(), ClientId::from_bytes([0; 16])));
         let registered = Input::Registered(Some(Some(*self.keys.of(person))));
         for input in [Input::Frame(login.encode().unwrap_or_default()), registered] {
             session.handle(input, self.start, &mut Vec::new());

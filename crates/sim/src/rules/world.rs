@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use protocol::ChatId;
+use protocol::{Attempt, ChatId};
 use server::{
     session::{Session, Timer},
     signal::{SessionId, Signal},
@@ -84,6 +84,8 @@ pub struct Left {
     pub cuts: u8,
     /// Log-ins after the first.
     pub logins: u8,
+    /// Log-ins, besides those, that clients have given up before they arrive.
+    pub lates: u8,
     /// Signals that get lost.
     pub losses: u8,
     /// Frames that a client misses although the line is open, so that it asks for them by `Resume`.
@@ -130,6 +132,10 @@ pub(super) struct Place {
 #[derive(Clone)]
 pub(super) struct Seat {
     pub(super) id: SessionId,
+    /// Which log-in of which client it is for.
+    pub(super) attempt: Attempt,
+    /// That log-in, while it is still to come although its client has given it up.
+    pub(super) late: Option<Bytes>,
     pub(super) session: Session,
     pub(super) now: Instant,
     /// How often its line has opened, which a session counts too, and which does not tell states apart.
@@ -271,7 +277,8 @@ impl Hash for Seat {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let mut timers: Vec<_> = self.timers().collect();
         timers.sort_unstable();
-        (self.id, self.session.state(), timers, self.replaced, &self.client, &self.down, &self.up).hash(state);
+        (self.id, self.attempt, self.late.is_some(), self.session.state(), timers).hash(state);
+        (self.replaced, &self.client, &self.down, &self.up).hash(state);
     }
 }
 
@@ -283,6 +290,9 @@ impl fmt::Debug for Seat {
         }
         if self.replaced.is_some() {
             write!(f, ", is to be replaced")?;
+        }
+        if self.late.is_some() {
+            write!(f, ", its log-in is late")?;
         }
         match &self.client {
             Some(client) => write!(f, ", {client}")?,

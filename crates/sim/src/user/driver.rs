@@ -52,6 +52,7 @@ impl User {
             let input = if is_there { Input::NotConnected } else { Input::Unanswered };
             return self.input(input(failure), model, around);
         }
+        let takes = program.has_been_in.then(|| self.log_in_takes.take()).flatten();
         let link = around.network.connect(around.now);
         server.accept(link, self.key.public(), around);
         program.link = Some(End {
@@ -64,6 +65,12 @@ impl User {
         });
         let negotiated = Negotiated { group: "simulated".to_owned(), suite: "simulated".to_owned() };
         self.input(Input::Connected { negotiated }, model, around);
+        if let Some(takes) = takes {
+            self.flush(around);
+            around.network.strand(link, around.now, takes);
+            around.tally.fault(Fault::LateLogIn);
+            around.note(|| format!("*** {} ({}): {takes:?}", Fault::LateLogIn.as_str(), NAMES[self.index]));
+        }
     }
 
     pub(super) fn abandon(&mut self, around: &mut Around) {
@@ -208,6 +215,7 @@ impl User {
             Output::Event(event) => {
                 around.note(|| format!("{} :: {}", NAMES[self.index], tell(&event)));
                 program.unread += 1;
+                program.has_been_in |= matches!(event, Event::LoggedIn { .. });
                 if self.unread_until <= around.now {
                     program.unread = 0;
                 } else if program.unread > MAX_UNREAD {
@@ -220,7 +228,9 @@ impl User {
             }
             Output::Quit(failure) => {
                 around.note(|| format!("{} quits: {failure:?}", NAMES[self.index]));
-                if let Some(failure) = failure.filter(|failure| failure.code != ErrorCode::Unreachable) {
+                let may_be =
+                    |code| code == ErrorCode::Unreachable || (around.is_put_out && code == ErrorCode::Replaced);
+                if let Some(failure) = failure.filter(|failure| !may_be(failure.code)) {
                     around.violated(format!("an honest world ends no client: {failure}"));
                 }
                 program.has_quit = true;

@@ -40,6 +40,14 @@ impl World {
                 let way = around.dice.pick(&[Way::Up, Way::Down]);
                 around.network.stall(link, way, now, short);
             }
+            (Fault::LateLogIn, ..) if user.program.is_some() => {
+                // Counted when it is met.
+                if let Some(link) = user.link() {
+                    around.network.cut(link, Noticed::Client, now);
+                }
+                user.log_in_takes = Some(Duration::from_secs(1) + short);
+                return;
+            }
             (Fault::Refused | Fault::Hanging, ..) => {
                 // Counted when it is met.
                 user.refused_until = now + long.min(Duration::from_secs(60));

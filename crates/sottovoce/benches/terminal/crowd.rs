@@ -10,7 +10,7 @@ use std::{
 
 use client::{Account, connect};
 use futures_util::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream};
-use protocol::{ToClient, ToServer};
+use protocol::{ClientId, Login, ToClient, ToServer};
 use tokio::{
     runtime::{Builder, Runtime},
     time::timeout,
@@ -84,7 +84,9 @@ async fn enter(account: Account, ended: Arc<AtomicUsize>) -> Result<(), String> 
     let connection = connect(&account).await.map_err(|error| error.to_string())?;
     let mut frames = Framed::new(connection.stream, protocol::frame_codec());
     let frame = |frame: &ToServer| frame.encode().unwrap();
-    frames.send(frame(&ToServer::Login(account.user.clone().into()))).await.map_err(|error| error.to_string())?;
+    // The only client of this user.
+    let login = Login::first(account.user.clone(), ClientId::from_bytes([0; 16]));
+    frames.send(frame(&ToServer::Login(login))).await.map_err(|error| error.to_string())?;
     let answer = frames.next().await.and_then(Result::ok).map(|bytes| ToClient::decode(&bytes));
     let Some(Ok(ToClient::LoggedIn(_))) = answer else {
         return Err(format!("{} did not get in: {answer:?}", account.user));

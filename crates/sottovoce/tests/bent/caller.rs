@@ -14,7 +14,11 @@ use super::{
     keys::{Schedule, Side, hash},
     message, record,
 };
-use crate::{common::World, people::port_of, raw::socket};
+use crate::{
+    common::{World, first_login},
+    people::port_of,
+    raw::socket,
+};
 
 /// What comes of a client's hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,7 +192,7 @@ impl Caller {
     }
 
     pub(crate) fn logs_in(&mut self, name: &UserName) {
-        self.says_frame(&ToServer::Login(name.clone().into()));
+        self.says_frame(&ToServer::Login(first_login(name.as_str())));
     }
 
     pub(crate) fn says_frame(&mut self, frame: &ToServer) {

@@ -18,6 +18,7 @@ use std::{
 };
 
 use identity::UserKey;
+use protocol::{ClientId, Login};
 use rand::rngs::SysRng;
 use rand_core::{Rng as _, UnwrapErr};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -188,6 +189,13 @@ pub(crate) fn write_quick_key(dir: &Path, comment: &str) {
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join("key")).unwrap();
     file.write_all(locked.to_openssh(LineEnding::LF).unwrap().as_bytes()).unwrap();
     fs::write(dir.join("key.pub"), format!("{}\n", identity::public_line(&public, comment))).unwrap();
+}
+
+/// The first log-in of another client each time, in this name.
+pub(crate) fn first_login(name: &str) -> Login {
+    let mut id = [0; 16];
+    UnwrapErr(SysRng).fill_bytes(&mut id);
+    Login::first(name.parse().unwrap(), ClientId::from_bytes(id))
 }
 
 /// Starts a server and waits until it says where it listens.

@@ -17,7 +17,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use server::{directory::Directory, setup};
 
 use crate::{
-    common::{PATIENCE, World},
+    common::{PATIENCE, World, first_login},
     people::port_of,
 };
 
@@ -59,10 +59,15 @@ impl Holder {
         Raw::connect(self.port, self.tls.clone()).unwrap()
     }
 
+    /// The first log-in of another client each time.
+    pub(crate) fn login(&self) -> ToServer {
+        ToServer::Login(first_login(self.name.as_str()))
+    }
+
     /// A connection that is logged in.
     pub(crate) fn log_in(&self) -> Raw {
         let mut raw = self.connect();
-        raw.say(&ToServer::Login(self.name.clone().into()));
+        raw.say(&self.login());
         assert_eq!(raw.hear(), Some(ToClient::LoggedIn("localhost".parse().unwrap())));
         raw
     }
