@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Decodes docs/vectors/frames.json by what docs/protocol.md says, and by nothing else.
+"""Decodes docs/vectors/frames.json and nodes.json by what docs/protocol.md says, and by nothing else.
 
 Shares no code with the program, so that the two agree only where the document is right. Prints how many vectors
 agree; names those that do not, and exits 1, if there are any. Needs Python 3.11 and its standard library.
@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-VECTORS = Path(__file__).resolve().parent.parent / "docs" / "vectors" / "frames.json"
+VECTORS = Path(__file__).resolve().parent.parent / "docs" / "vectors"
 
 
 class Refused(Exception):
@@ -156,16 +156,88 @@ def unhex(notation):
     return b"".join(bytes.fromhex(digits) * int(times or 1) for digits, _, times in groups)
 
 
+BYTES = ("chat", "client", "held", "frame", "key", "key_package", "welcome", "sealed")
+
+
 def stated(fields):
     """The fields of a vector as `decode` gives them."""
     plain = {}
     for field, value in fields.items():
-        if field in ("attempt", "held", "asked") and value:
+        if field in ("attempt", "held", "asked", "session", "signal") and isinstance(value, dict):
             value = stated(value)
         elif isinstance(value, dict):
             value = value["repeat"] * value["times"]
-        plain[field] = unhex(value) if field in ("chat", "client", "key", "key_package", "welcome", "sealed") else value
+        plain[field] = unhex(value) if field in BYTES and isinstance(value, str) else value
     return plain
+
+
+def node(reader):
+    return f"{reader.uint(8):016x}"
+
+
+def session(reader):
+    return {"node": node(reader), "number": reader.uint(8)}
+
+
+def signal(reader):
+    """What a session says to another. Kinds that only a router tells its own sessions are none."""
+    fields = {"from": user(reader), "session": session(reader), "chat": chat(reader)}
+    kind, layout = reader.one_of(SIGNALS)
+    return {**fields, "kind": kind, **{field: read(reader) for field, read in layout.items()}}
+
+
+SIGNALS = {
+    0: ("Request", {"key": key}),
+    1: ("Unavailable", {}),
+    2: ("Refuse", {}),
+    3: ("Accept", {"key": key, "key_package": opaque}),
+    4: ("Establish", {"key": key, "welcome": opaque}),
+    5: ("Message", {"frame": opaque}),
+    6: ("CallOff", {"reason": close_reason}),
+    7: ("Close", {"reason": close_reason}),
+    8: ("Away", {}),
+    9: ("Ask", {"expected": number}),
+    10: ("Answer", {"expected": number}),
+    11: ("Check", {}),
+}
+UNDELIVERED = {
+    "user": user, "session": session, "to": user, "chat": chat, "is_repeated": flag,
+    "why": lambda reader: reader.one_of({0: "Absent", 1: "Full", 2: "Unreachable"}),
+}
+BODIES = {0: ("Beat", {}), 1: ("Signal", {"to": user, "signal": signal}), 2: ("Undelivered", UNDELIVERED)}
+
+
+def word(reader):
+    fields = {"from": node(reader), "attachment": reader.uint(4), "number": reader.uint(8)}
+    body, layout = reader.one_of(BODIES)
+    fields |= {"body": body, **{field: read(reader) for field, read in layout.items()}}
+    if body == "Signal" and fields["signal"]["session"]["node"] != fields["from"]:
+        refuse("elsewhere")
+    return fields
+
+
+def presence(reader):
+    fields = {"session": session(reader), "attempt": attempt(reader)}
+    return {**fields, "held": chat(reader) if flag(reader) else None}
+
+
+BETWEEN_NODES = {"word": word, "presence": presence, "lease": lambda reader: {"attachment": reader.uint(4)}}
+
+
+def decode_between_nodes(read_as, data):
+    reader = Reader(data)
+    if reader.uint(1) != 1:
+        refuse("version")
+    fields = BETWEEN_NODES[read_as](reader)
+    reader.end()
+    return fields
+
+
+def check_between_nodes(read_as, vector):
+    try:
+        return decode_between_nodes(read_as, unhex(vector["bytes"])) == stated(vector["fields"])
+    except Refused:
+        return False
 
 
 def check_safety_number(vector):
@@ -182,8 +254,9 @@ def check_safety_number(vector):
 
 
 def check_malformed(vector):
+    read = decode_between_nodes if vector["read_as"] in BETWEEN_NODES else decode
     try:
-        decode(vector["read_as"], unhex(vector["bytes"]))
+        read(vector["read_as"], unhex(vector["bytes"]))
     except Refused as refused:
         return str(refused) == vector["because"]
     return False
@@ -200,7 +273,7 @@ def check_decoded(read_as, what, vector):
 
 
 def main():
-    file = json.loads(VECTORS.read_text(encoding="utf-8"))
+    frames, nodes = (json.loads((VECTORS / name).read_text(encoding="utf-8")) for name in ("frames.json", "nodes.json"))
     checks = {
         "frames": lambda vector: check_decoded(vector["direction"], vector["frame"], vector),
         "contents": lambda vector: check_decoded("content", vector["content"], vector),
@@ -208,8 +281,20 @@ def main():
         "safety_numbers": check_safety_number,
         "malformed": check_malformed,
     }
-    vectors = [(kind, place, vector) for kind in checks for place, vector in enumerate(file[kind])]
-    wrong = [(kind, place, vector) for kind, place, vector in vectors if not checks[kind](vector)]
+    checks_of_nodes = {
+        "words": lambda vector: check_between_nodes("word", vector),
+        "presences": lambda vector: check_between_nodes("presence", vector),
+        "leases": lambda vector: check_between_nodes("lease", vector),
+        "malformed": check_malformed,
+    }
+    files = ((frames, checks), (nodes, checks_of_nodes))
+    vectors = [
+        (kind, place, vector, check)
+        for file, of_file in files
+        for kind, check in of_file.items()
+        for place, vector in enumerate(file[kind])
+    ]
+    wrong = [(kind, place, vector) for kind, place, vector, check in vectors if not check(vector)]
     for kind, place, vector in wrong:
         print(f"{kind}[{place}] does not agree: {json.dumps(vector, ensure_ascii=False)[:200]}", file=sys.stderr)
     if wrong or not vectors:

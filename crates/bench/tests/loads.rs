@@ -173,7 +173,7 @@ impl Relay {
             let tls =
                 identity::server_config(&read(setup::certificate_path(&dir)), &read(setup::key_path(&dir))).unwrap();
             let directory = Directory::open(&setup::directory_path(&dir)).await.unwrap();
-            Server::bind(config, tls, directory).await.unwrap()
+            Server::bind(config, tls, directory, None).await.unwrap()
         });
         let address = server.local_addr().unwrap();
         let until = stop.clone();

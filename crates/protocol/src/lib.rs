@@ -31,6 +31,7 @@ pub use key::PublicKey;
 pub use machine::{Machine, Recording};
 pub use name::{NameError, NamePrefix, ServerName, UserName};
 pub use timers::Timers;
+pub use vector::opaque;
 
 /// Application-layer protocol name of this version of the protocol (RFC 7301).
 pub const ALPN: &[u8] = b"sottovoce/1";

@@ -20,24 +20,33 @@ pub(crate) fn read_u8(bytes: &[u8]) -> Result<(TlsByteVecU8, &[u8]), Error> {
 }
 
 /// `opaque x<1..2^16-1>`: bytes that this crate passes on and does not look into.
-pub(crate) mod opaque {
+pub mod opaque {
     use std::io::Write;
 
     use bytes::Bytes;
     use tls_codec::{DeserializeBytes as _, Error, Serialize as _, Size as _, TlsByteSliceU16, TlsByteVecU16};
 
-    pub(crate) fn tls_serialized_len(bytes: &Bytes) -> usize {
+    /// Bytes of it on the wire.
+    pub fn tls_serialized_len(bytes: &Bytes) -> usize {
         TlsByteSliceU16(bytes).tls_serialized_len()
     }
 
-    pub(crate) fn tls_serialize<W: Write>(bytes: &Bytes, writer: &mut W) -> Result<usize, Error> {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidVectorLength`] for none or too many bytes, or the writer's.
+    pub fn tls_serialize<W: Write>(bytes: &Bytes, writer: &mut W) -> Result<usize, Error> {
         if bytes.is_empty() || u16::try_from(bytes.len()).is_err() {
             return Err(Error::InvalidVectorLength);
         }
         TlsByteSliceU16(bytes).tls_serialize(writer)
     }
 
-    pub(crate) fn tls_deserialize_bytes(bytes: &[u8]) -> Result<(Bytes, &[u8]), Error> {
+    /// Reads it, and gives the rest.
+    ///
+    /// # Errors
+    /// That of `tls_codec` when it is cut short, or empty.
+    pub fn tls_deserialize_bytes(bytes: &[u8]) -> Result<(Bytes, &[u8]), Error> {
         let (vector, rest) = TlsByteVecU16::tls_deserialize_bytes(bytes)?;
         if vector.is_empty() {
             return Err(Error::InvalidVectorLength);

@@ -17,7 +17,12 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::{admission::Limits, rate::Rate, session::Patience};
+use crate::{
+    admission::Limits,
+    cluster::{NotARouter, RouterSetting},
+    rate::Rate,
+    session::Patience,
+};
 
 /// The port of a server whose operator names none. It stands in no list of registered or customary services.
 pub const DEFAULT_PORT: u16 = 7478;
@@ -54,6 +59,16 @@ pub struct Config {
     pub metrics: Metrics,
     /// What is logged, as a filter of `tracing-subscriber`.
     pub log: String,
+    /// Whether users are shared with other nodes, and through which servers.
+    pub router: RouterSetting,
+    /// The file with the certificates of the authorities that vouch for these servers; empty for the system's.
+    pub router_ca: String,
+    /// The file with what these servers are to be shown; empty for nothing.
+    pub router_credentials: String,
+    /// How many of these servers keep who is online.
+    pub router_replicas: usize,
+    /// What tells this server's nodes from those of others on the same servers.
+    pub cluster: String,
     /// For the TLS handshake of a new connection.
     pub handshake_timeout: Duration,
     /// From the end of the handshake to `Login`.
@@ -153,6 +168,11 @@ impl Config {
             listen: (Ipv6Addr::UNSPECIFIED, DEFAULT_PORT).into(),
             metrics: Metrics::Auto,
             log: "info".to_owned(),
+            router: RouterSetting::Local,
+            router_ca: String::new(),
+            router_credentials: String::new(),
+            router_replicas: 1,
+            cluster: "sottovoce".to_owned(),
             handshake_timeout: Duration::from_secs(10),
             login_timeout: Duration::from_secs(10),
             refusal_delay: Duration::from_millis(300),
@@ -269,6 +289,10 @@ const NAME_PROBLEM: &str = "should be the host name or IP address on the server'
 const UNKNOWN_PROBLEM: &str =
     "is no setting of this version; the file that `sottovoce server init` writes has all of them";
 
+/// Characters of the longest token.
+const MAX_TOKEN: usize = 32;
+const TOKEN_PROBLEM: &str = "should be 1 to 32 letters, digits, - and _, in quotation marks, such as \"sottovoce\"";
+
 /// One line of the file, tied to its place in a [`Config`].
 struct Setting<'a> {
     key: &'static str,
@@ -281,6 +305,9 @@ enum Place<'a> {
     Address(&'a mut SocketAddr),
     Metrics(&'a mut Metrics),
     Text(&'a mut String),
+    Router(&'a mut RouterSetting),
+    /// A part of the subjects of NATS.
+    Token(&'a mut String),
     Time(&'a mut Duration, RangeInclusive<Duration>),
     Count(&'a mut usize, RangeInclusive<usize>),
 }
@@ -319,6 +346,41 @@ fn settings(config: &mut Config) -> Vec<Setting<'_>> {
             live: false,
             comment: "What to log: off, error, warn, info, debug or trace. The last two are for finding faults, and may show \
                       names.",
+        },
+        Setting {
+            key: "router",
+            place: Place::Router(&mut config.router),
+            live: false,
+            comment: "Where users of other nodes are found: \"local\" if this process is the only one, or the addresses of NATS\n\
+                      servers that all nodes share, such as \"nats://10.0.0.5:4222\", with commas between them. What leaves this\n\
+                      machine is encrypted. See docs/operating.md.",
+        },
+        Setting {
+            key: "router_ca",
+            place: Place::Text(&mut config.router_ca),
+            live: false,
+            comment: "The file with the certificate of the authority that vouches for the NATS servers (PEM), in this folder\n\
+                      or elsewhere. Without it, the system's authorities are trusted.",
+        },
+        Setting {
+            key: "router_credentials",
+            place: Place::Text(&mut config.router_credentials),
+            live: false,
+            comment: "The file with what this node shows the NATS servers: one that NATS's tools made (.creds), or one of two\n\
+                      lines, user and password. Nobody else may be able to read it.",
+        },
+        count(
+            "router_replicas",
+            &mut config.router_replicas,
+            1,
+            5,
+            "How many of the NATS servers keep who is online: 3 where there are three of them, so that one can fail.",
+        ),
+        Setting {
+            key: "cluster",
+            place: Place::Token(&mut config.cluster),
+            live: false,
+            comment: "What tells the nodes of this server from those of others on the same NATS servers.",
         },
         time(
             "handshake_timeout",
@@ -515,6 +577,17 @@ impl Place<'_> {
             Self::Text(place) => {
                 *place = text.ok_or("should be a text in quotation marks, such as \"info\"".to_owned())?.to_owned();
             }
+            Self::Router(place) => {
+                let router = text.ok_or(NotARouter::Other).and_then(str::parse);
+                *place = router.map_err(|problem| problem.to_string())?;
+            }
+            Self::Token(place) => {
+                let is_token = |text: &&str| {
+                    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+                    (1..=MAX_TOKEN).contains(&text.len()) && text.bytes().all(is_allowed)
+                };
+                *place = text.filter(is_token).ok_or(TOKEN_PROBLEM.to_owned())?.to_owned();
+            }
             Self::Time(place, bounds) => {
                 let time = text.and_then(|text| humantime::parse_duration(text).ok());
                 *place = time.filter(|time| bounds.contains(time)).ok_or_else(|| {
@@ -544,7 +617,8 @@ impl Place<'_> {
             Self::Metrics(Metrics::Auto) => quoted("auto"),
             Self::Metrics(Metrics::Off) => quoted("off"),
             Self::Metrics(Metrics::At(address)) => quoted(&address.to_string()),
-            Self::Text(text) => quoted(text),
+            Self::Text(text) | Self::Token(text) => quoted(text),
+            Self::Router(router) => quoted(&router.to_string()),
             Self::Time(time, _) => format_time(**time),
             Self::Count(count, _) => count.to_string(),
         }
@@ -552,7 +626,7 @@ impl Place<'_> {
 
     fn bounds(&self) -> Option<String> {
         match self {
-            Self::Address(_) | Self::Metrics(_) | Self::Text(_) => None,
+            Self::Address(_) | Self::Metrics(_) | Self::Text(_) | Self::Router(_) | Self::Token(_) => None,
             Self::Time(_, bounds) => {
                 Some(format!("From {} to {}.", format_time(*bounds.start()), format_time(*bounds.end())))
             }

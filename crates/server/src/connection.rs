@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use crate::{
+    cluster::Registration,
     counters::{Refusal, Relayed},
     gate::Visit,
     known::Moment,
@@ -103,6 +104,8 @@ struct Connection {
     is_chatting: bool,
     /// What it waits for before it goes on.
     awaited: Option<Awaited>,
+    /// What is to be done once the user is online.
+    deferred: Vec<Output>,
     ending: bool,
 }
 
@@ -110,7 +113,9 @@ struct Connection {
 enum Awaited {
     /// A look at the directory, for the log-in.
     LogIn(UserName, Option<Moment>),
-    /// Another, since removals were carried out in the meantime.
+    /// The other nodes, for the user to be online.
+    Registration(UserName, Registration),
+    /// Another look, since removals were carried out in the meantime.
     SecondLook(UserName),
     /// The time at which a log-in is refused: nothing that the client does may hurry it.
     Refusal,
@@ -157,6 +162,7 @@ impl Connection {
             relayed: Relayed::default(),
             is_chatting: false,
             awaited: None,
+            deferred: Vec::new(),
             ending: false,
             visit,
             relay,
@@ -307,6 +313,10 @@ impl Connection {
 
     fn input(&mut self, input: Input) {
         self.session.handle(input, self.now, &mut self.outputs);
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
         // What an output brings back is handled before the outputs that come later, and what comes of that is carried out
         // after them, so the order stays a session's.
         let mut outputs = std::mem::take(&mut self.outputs);
@@ -314,6 +324,8 @@ impl Connection {
             for output in outputs.drain(..) {
                 match output {
                     _ if self.ending => {}
+                    // Until the user is online nobody is told so, and nobody hears of them.
+                    output if matches!(self.awaited, Some(Awaited::Registration(..))) => self.deferred.push(output),
                     Output::Send(frame) => {
                         if frame.first() == Some(&(Code::Message as u8)) {
                             self.relayed.sent.count(&frame);
@@ -395,11 +407,24 @@ impl Connection {
             return;
         }
         self.max_frame = MAX_FRAME;
-        self.relay.counters.count_log_in();
-        self.relay.census.enters(self.id, self.mailbox.clone());
-        self.relay.router.register(user.clone(), self.id, attempt, self.key, self.mailbox.clone(), held);
-        let moved_on = self.sweep != self.relay.sweeps();
+        let (id, key, mailbox) = (self.id, self.key, self.mailbox.clone());
         self.registered = Some(user.clone());
+        self.relay.census.enters(id, mailbox.clone());
+        match &self.relay.cluster {
+            None => {
+                self.relay.router.register(user.clone(), id, attempt, key, mailbox, held);
+                self.is_online(user);
+            }
+            Some(cluster) => {
+                let registration = cluster.register(user.clone(), id, attempt, key, mailbox, held);
+                self.awaited = Some(Awaited::Registration(user, registration));
+            }
+        }
+    }
+
+    fn is_online(&mut self, user: UserName) {
+        self.relay.counters.count_log_in();
+        let moved_on = self.sweep != self.relay.sweeps();
         self.answer(Input::Spent(self.relay.ledger.of(&user)));
         // A removal that was carried out between the look-up and now did not find this session.
         self.awaited = moved_on.then_some(Awaited::SecondLook(user));
@@ -414,6 +439,24 @@ impl Connection {
                 answer = self.look_up(&user, moment) => Input::Registered(answer),
                 () = sleep_until(deadline) => Input::Tick,
             },
+            Awaited::Registration(user, registration) => {
+                let is_online = tokio::select! {
+                    biased;
+                    () = self.visit.end().cancelled() => return,
+                    // Without an answer, whoever had to give it is gone.
+                    answer = registration => matches!(answer, Ok(Ok(()))),
+                };
+                self.now = now();
+                let deferred = std::mem::take(&mut self.deferred);
+                if is_online {
+                    self.outputs = deferred;
+                    self.is_online(user);
+                    return self.carry_out();
+                }
+                self.go_offline();
+                // It is not to be told that it is logged in.
+                return self.input(Input::End(ServerError::Unavailable));
+            }
             Awaited::SecondLook(user) => Input::Registered(self.look_up(&user, None).await),
             Awaited::Refusal => tokio::select! {
                 biased;
@@ -439,7 +482,7 @@ impl Connection {
         }
         match &self.peer {
             Some((_, mailbox)) => mailbox.send(signal),
-            None => Err(Undelivered::Absent),
+            None => self.relay.router.send(to, signal),
         }
     }
 

@@ -5,6 +5,7 @@ pub mod admission;
 mod buffer;
 pub mod census;
 pub mod channel;
+pub mod cluster;
 pub mod config;
 mod connection;
 pub mod counters;

@@ -26,6 +26,7 @@ use tokio_util::{
 
 use crate::{
     census::Census,
+    cluster::{Cluster, ClusterError, Settings},
     config::Config,
     connection,
     counters::{Counters, Refused},
@@ -37,7 +38,7 @@ use crate::{
     operator::{http, status},
     rate::Ledger,
     router::Router,
-    signal::SessionId,
+    signal::{NodeId, SessionId},
 };
 
 /// How long to wait when the system gives no connection, though one may be there, before asking it again.
@@ -58,6 +59,8 @@ pub struct Server {
     metrics: Option<TcpListener>,
     status: Option<status::Socket>,
     relay: Arc<Relay>,
+    /// What keeps it attached to other nodes.
+    kept: Option<AbortOnDropHandle<()>>,
 }
 
 /// Why a server does not begin to listen.
@@ -69,6 +72,12 @@ pub enum BindError {
     /// Nor that for metrics, which the operator has set.
     #[error("cannot serve metrics on {0}: {1}; set another `metrics` in server.toml, or \"off\"")]
     Metrics(SocketAddr, #[source] std::io::Error),
+    /// The other nodes cannot be reached.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// Nor does it give random numbers.
+    #[error("the system gives no random numbers; nothing is safe then")]
+    Random,
 }
 
 /// What all connections of a server share.
@@ -77,7 +86,9 @@ pub(crate) struct Relay {
     pub(crate) tls: Arc<rustls::ServerConfig>,
     pub(crate) directory: Directory,
     pub(crate) known: Known,
-    pub(crate) router: Router,
+    pub(crate) router: Arc<Router>,
+    /// Where there are other nodes.
+    pub(crate) cluster: Option<Arc<Cluster>>,
     pub(crate) ledger: Ledger,
     pub(crate) counters: Arc<Counters>,
     pub(crate) census: Census,
@@ -90,11 +101,16 @@ pub(crate) struct Relay {
 }
 
 impl Server {
-    /// Listens on the configuration's addresses. `tls` comes from [`identity::server_config`].
+    /// Listens on the configuration's addresses, as one of several nodes if there are `others`. `tls` comes from [`identity::server_config`].
     ///
     /// # Errors
-    /// [`BindError`] when the system does not give one of them.
-    pub async fn bind(config: Config, tls: Arc<rustls::ServerConfig>, directory: Directory) -> Result<Self, BindError> {
+    /// [`BindError`] when the system does not give one of them, or the other nodes cannot be reached.
+    pub async fn bind(
+        config: Config,
+        tls: Arc<rustls::ServerConfig>,
+        directory: Directory,
+        others: Option<Settings>,
+    ) -> Result<Self, BindError> {
         if let Err(error) = directory.open_all().await {
             // Whoever logs in is told, if it lasts.
             tracing::warn!(%error, "the directory cannot be read");
@@ -102,7 +118,14 @@ impl Server {
         let listener = listen(config.listen).map_err(|error| BindError::Clients(config.listen, error))?;
         let metrics = http::bind(config.metrics).map_err(|(address, error)| BindError::Metrics(address, error))?;
         let metrics_port = metrics.as_ref().and_then(|listener| Some(listener.local_addr().ok()?.port()));
-        let router = Router::new(config.list_page);
+        let (router, cluster, kept) = match others {
+            Some(settings) => {
+                let router = Arc::new(Router::of(NodeId::new(random()?), config.list_page));
+                let (cluster, kept) = Cluster::start(settings, router.clone()).await?;
+                (router, Some(cluster), Some(kept))
+            }
+            None => (Arc::new(Router::new(config.list_page)), None, None),
+        };
         let counters = Arc::new(Counters::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let relay = Relay {
@@ -110,6 +133,7 @@ impl Server {
             directory,
             known: Known::default(),
             router,
+            cluster,
             ledger: Ledger::default(),
             gate: Arc::new(Gate::new(config.limits(), cores, counters.clone())),
             counters,
@@ -121,7 +145,7 @@ impl Server {
             sessions: AtomicU64::new(0),
             config,
         };
-        Ok(Self { listener, metrics, status: None, relay: Arc::new(relay) })
+        Ok(Self { listener, metrics, status: None, relay: Arc::new(relay), kept })
     }
 
     /// Has the server answer [`status::ask`] about its folder `dir`. Where that cannot be, the log says so: people can chat
@@ -148,7 +172,7 @@ impl Server {
     /// Serves until it is told to stop; then tells all clients, as fast as the configuration and `stop` say, and waits for
     /// their connections to end, for as long as the configuration's `shutdown_timeout`.
     pub async fn run(self, stop: impl Into<Stop>) {
-        let (Self { listener, metrics, status, relay }, stop) = (self, stop.into());
+        let (Self { listener, metrics, status, relay, kept }, stop) = (self, stop.into());
         let connections = TaskTracker::new();
         let watch = AbortOnDropHandle::new(tokio::spawn(keep_watching(relay.clone())));
         let mut spare = Spare::new();
@@ -199,6 +223,11 @@ impl Server {
         connections.close();
         if timeout(relay.config.shutdown_timeout, connections.wait()).await.is_err() {
             tracing::warn!(left = connections.len(), "connections were cut that did not end in time");
+        }
+        if let (Some(cluster), Some(kept)) = (&relay.cluster, kept) {
+            cluster.leave().await;
+            // It is bounded in time, and has said in the log what is to be said.
+            let _ = kept.await;
         }
         let refused = relay.counters.refused();
         if !refused.is_nothing() {
@@ -270,7 +299,7 @@ fn is_exhausted(error: &std::io::Error) -> bool {
 impl Relay {
     /// An id for a session, which no other has had.
     pub(crate) fn next_session(&self) -> SessionId {
-        SessionId::new(self.sessions.fetch_add(1, Ordering::Relaxed))
+        SessionId { node: self.router.home(), number: self.sessions.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// How often the sessions have been compared with the directory. A log-in that finds this changed between its
@@ -344,6 +373,13 @@ async fn sweep(relay: &Relay) -> Result<(), DirectoryError> {
         }
     }
     Ok(())
+}
+
+/// A number that no other process draws.
+fn random() -> Result<u64, BindError> {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| BindError::Random)?;
+    Ok(u64::from_le_bytes(bytes))
 }
 
 /// Listens on `address`.

@@ -1,21 +1,65 @@
 //! Who is online, and the way to each of them.
 
-use std::{collections::BTreeMap, ops::Bound, sync::RwLock};
+mod elsewhere;
+mod links;
+mod word;
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::{
+        RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use protocol::{Attempt, ChatId, List, Page, PublicKey, ServerError, UserName, limits::MAX_PAGE};
 
 use crate::{
     mailbox::{Mailbox, Order},
-    signal::{SessionId, Signal, Undelivered},
+    signal::{NodeId, SessionId, Signal, Undelivered},
+};
+use elsewhere::{Elsewhere, Other, There};
+use links::Links;
+pub use {
+    elsewhere::{Joined, NotAttached},
+    links::Errand,
+    word::{Body, Lease, Misheard, Presence, Returned, VERSION, Word},
 };
 
-/// The users who are online on this machine, with their mailboxes.
+/// The users who are online, with the mailboxes of those whose sessions are in this process, and the node of those whose
+/// sessions are in another.
 ///
-/// The lock is held for a look-up or a change of the map, never across an await.
+/// It does no I/O: what it wants told to other nodes it lines up as [`Errand`]s, and it is told what they say. The lock is
+/// held for a look-up or a change of the map, never across an await.
 #[derive(Debug)]
 pub struct Router {
-    online: RwLock<BTreeMap<UserName, Entry>>,
+    home: NodeId,
     page: usize,
+    state: RwLock<State>,
+    links: Links,
+    traffic: Traffic,
+}
+
+/// Signals that went to sessions of other nodes, came from them, and were not delivered.
+#[derive(Debug, Default)]
+struct Traffic {
+    sent: AtomicU64,
+    received: AtomicU64,
+    undelivered: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    users: BTreeMap<UserName, Place>,
+    elsewhere: Elsewhere,
+}
+
+/// Where a user's session is.
+#[derive(Debug)]
+enum Place {
+    Here(Box<Entry>),
+    There(There),
 }
 
 #[derive(Debug)]
@@ -24,17 +68,41 @@ struct Entry {
     attempt: Attempt,
     key: PublicKey,
     mailbox: Mailbox,
+    held: Option<ChatId>,
+    /// What stands for it in the presence bucket, if that is known in this attachment.
+    revision: Option<u64>,
+    /// What was seen to stand there instead, as long as it is not known.
+    other: Option<Other>,
 }
 
 impl Router {
-    /// A router that lists `page` names at a time, [`MAX_PAGE`] at most.
+    /// The router of a process that is the only one, which lists `page` names at a time, [`MAX_PAGE`] at most.
     pub fn new(page: usize) -> Self {
-        Self { online: RwLock::default(), page: page.clamp(1, MAX_PAGE) }
+        Self::of(NodeId::ALONE, page)
+    }
+
+    /// The router of one of several processes. There are no others until it [is attached](Self::attach).
+    pub fn of(home: NodeId, page: usize) -> Self {
+        Self {
+            home,
+            page: page.clamp(1, MAX_PAGE),
+            state: RwLock::default(),
+            links: Links::default(),
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// This process.
+    pub fn home(&self) -> NodeId {
+        self.home
     }
 
     /// Puts a user online: the newest log-in wins. The session of an older one is told that it was replaced, and which
-    /// chat the newer one comes back with. Of two clients the one that is registered later is the newer; of one client
-    /// that with the higher number, for a log-in may [come late](Attempt).
+    /// chat the newer one comes back with. Newer is the one that is registered later, unless the two are of one client,
+    /// which says itself which was first, for a log-in may come late: the network brings what was sent on a connection
+    /// long after its client has given it up and made another.
+    ///
+    /// Where there are other nodes, a session [joins](Self::join) instead.
     pub fn register(
         &self,
         user: UserName,
@@ -44,44 +112,72 @@ impl Router {
         mailbox: Mailbox,
         held: Option<ChatId>,
     ) {
-        let mut online = self.write();
-        if online.get(&user).is_some_and(|newer| attempt.is_before(&newer.attempt)) {
+        let mut state = self.write();
+        if let Some(Place::Here(entry)) = state.users.get(&user)
+            && attempt.is_before(&entry.attempt)
+        {
             // It has nothing to say of the chat that it came back with: the newer one has the word.
             return mailbox.end(Order::Replaced { held });
         }
-        if let Some(older) = online.insert(user, Entry { id, attempt, key, mailbox }) {
+        let entry = Entry { id, attempt, key, mailbox, held, revision: None, other: None };
+        if let Some(Place::Here(older)) = state.users.insert(user, Place::Here(Box::new(entry))) {
             older.mailbox.end(Order::Replaced { held });
         }
     }
 
     /// Takes a user offline, unless a newer session stands in the place of session `id`.
     pub fn unregister(&self, user: &UserName, id: SessionId) {
-        let mut online = self.write();
-        if online.get(user).is_some_and(|entry| entry.id == id) {
-            online.remove(user);
+        let mut state = self.write();
+        state.elsewhere.leave(user, id);
+        if let Some(Place::Here(entry)) = state.users.get(user)
+            && entry.id == id
+        {
+            let revision = entry.revision;
+            state.users.remove(user);
+            if let Some(revision) = revision {
+                self.links.run(Errand::Strike { user: user.clone(), revision });
+            }
         }
     }
 
-    /// Gives `signal` to the session of user `to`.
+    /// Gives `signal` to the session of user `to`. What goes to another node and does not arrive comes back later, as
+    /// [`Undelivered`](crate::signal::SignalKind::Undelivered).
     ///
     /// # Errors
-    /// [`Undelivered`]: nobody of that name is online, or there is no room for such a signal.
+    /// [`Undelivered`]: nobody of that name is online, there is no room for such a signal, or no way to the user's node.
     pub fn send(&self, to: &UserName, signal: Signal) -> Result<(), Undelivered> {
-        match self.read().get(to) {
-            Some(entry) => entry.mailbox.send(signal),
+        let state = self.read();
+        match state.users.get(to) {
+            Some(Place::Here(entry)) => entry.mailbox.send(signal),
+            Some(Place::There(there)) => {
+                let node = there.node;
+                drop(state);
+                let is_control = signal.kind.may_take_the_last_places();
+                let told = self.links.tell(self.home, node, Body::Signal { to: to.clone(), signal }, is_control);
+                let count = if told.is_ok() { &self.traffic.sent } else { &self.traffic.undelivered };
+                count.fetch_add(1, Ordering::Relaxed);
+                told
+            }
+            None if state.elsewhere.is_cut_off() => {
+                self.traffic.undelivered.fetch_add(1, Ordering::Relaxed);
+                Err(Undelivered::Unreachable)
+            }
             None => Err(Undelivered::Absent),
         }
     }
 
-    /// The mailbox of the session that `user` has, if there is one.
+    /// The mailbox of the session that `user` has in this process, if there is one.
     pub(crate) fn mailbox(&self, user: &UserName) -> Option<Mailbox> {
-        self.read().get(user).map(|entry| entry.mailbox.clone())
+        match self.read().users.get(user) {
+            Some(Place::Here(entry)) => Some(entry.mailbox.clone()),
+            _ => None,
+        }
     }
 
     /// A page of the online list, as `asker` sees it: sorted, without `asker`.
     pub fn list(&self, asker: &UserName, page: &Page) -> List {
         let (prefix, after) = (page.prefix.as_str(), page.after.as_str());
-        let online = self.read();
+        let state = self.read();
         // No name is shorter than one character, so an empty bound is before all of them.
         let from: Option<UserName> = prefix.max(after).parse().ok();
         let range = match &from {
@@ -91,7 +187,8 @@ impl Router {
             // A prefix that no name can start with.
             None => return List { names: Vec::new(), more: false },
         };
-        let mut names = online
+        let mut names = state
+            .users
             .range::<UserName, _>(range)
             .map(|(name, _)| name)
             .take_while(|name| name.as_str().starts_with(prefix))
@@ -100,30 +197,52 @@ impl Router {
         List { names: page, more: names.next().is_some() }
     }
 
-    /// Everybody online, with the key that they logged in with.
+    /// Everybody who is online in this process, with the key that they logged in with.
     pub fn everybody(&self) -> Vec<(UserName, PublicKey)> {
-        self.read().iter().map(|(user, entry)| (user.clone(), entry.key)).collect()
+        self.read().here().map(|(user, entry)| (user.clone(), entry.key)).collect()
     }
 
-    /// Ends the session of `user` if it logged in with `key`.
+    /// Ends the session that `user` has in this process if it logged in with `key`.
     pub fn end(&self, user: &UserName, key: &PublicKey, reason: ServerError) {
-        if let Some(entry) = self.read().get(user).filter(|entry| entry.key == *key) {
+        if let Some(Place::Here(entry)) = self.read().users.get(user)
+            && entry.key == *key
+        {
             entry.mailbox.end(Order::End(reason));
         }
     }
 
-    /// Ends all sessions.
+    /// Ends all sessions of this process.
     pub fn end_all(&self, reason: ServerError) {
-        self.read().values().for_each(|entry| entry.mailbox.end(Order::End(reason)));
+        self.read().here().for_each(|(_, entry)| entry.mailbox.end(Order::End(reason)));
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<UserName, Entry>> {
+    /// Users who are online, as far as this node knows.
+    pub fn online(&self) -> usize {
+        self.read().users.len()
+    }
+
+    /// Signals that went to sessions of other nodes, came from them, and were not delivered, since the start.
+    pub fn traffic(&self) -> [u64; 3] {
+        let Traffic { sent, received, undelivered } = &self.traffic;
+        [sent, received, undelivered].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
         // Nothing that runs under the lock can leave the map half changed.
-        self.online.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<UserName, Entry>> {
-        self.online.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn here(&self) -> impl Iterator<Item = (&UserName, &Entry)> {
+        self.users.iter().filter_map(|(user, place)| match place {
+            Place::Here(entry) => Some((user, &**entry)),
+            Place::There(_) => None,
+        })
     }
 }
 

@@ -109,9 +109,12 @@ pub struct Patience {
 
 /// Between two attempts at opening a line again.
 const PROBE: Duration = Duration::from_secs(1);
-/// Between two looks at whether the peer's session still has the chat. An end of it is told at once; this is for a word
-/// that got lost.
+/// Between two looks at whether the peer's session still has the chat, or the request. An end of it is told at once; this
+/// is for a word that got lost.
 const CHECK: Duration = Duration::from_secs(10);
+/// From the first sign that this node cannot reach the peer's to the end of the session: its client finds another node
+/// then, from where the peer may be reached.
+const STRANDED: Duration = Duration::from_secs(5);
 
 /// Times that a line may open within [`OPENINGS_IN`]: each can have a client send all again that is not acknowledged,
 /// and costs a peer who means ill next to nothing.
@@ -155,8 +158,10 @@ pub enum Timer {
     Grace,
     /// Before it asks again for the line to open.
     Probe,
-    /// Before it looks again whether the peer still has the chat.
+    /// Before it looks again whether the peer still has the chat, or the request.
     Check,
+    /// For this node to reach the peer's again.
+    Stranded,
 }
 
 #[derive(Clone)]
@@ -347,6 +352,7 @@ impl Session {
             }
             Timer::Probe => self.ask(now, out),
             Timer::Check => self.check(now, out),
+            Timer::Stranded => self.end(ServerError::Unavailable, out),
         }
     }
 
@@ -377,7 +383,7 @@ impl Session {
     }
 
     fn free(&mut self) {
-        for timer in [Timer::Request, Timer::Establishment, Timer::Grace, Timer::Probe, Timer::Check] {
+        for timer in [Timer::Request, Timer::Establishment, Timer::Grace, Timer::Probe, Timer::Check, Timer::Stranded] {
             self.timers.stop(timer);
         }
         if let Phase::LoggedIn { state, .. } = &mut self.phase {

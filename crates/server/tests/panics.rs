@@ -179,7 +179,7 @@ impl World {
         let tls =
             identity::server_config(&read(setup::certificate_path(&folder)), &read(setup::key_path(&folder))).unwrap();
         let directory = Directory::open(&setup::directory_path(&folder)).await.unwrap();
-        let server = Server::bind(config, tls, directory.clone()).await.unwrap();
+        let server = Server::bind(config, tls, directory.clone(), None).await.unwrap();
         let port = server.local_addr().unwrap().port();
         let stop = CancellationToken::new();
         let running = tokio::spawn(server.run(stop.clone()));

@@ -24,6 +24,8 @@ use crate::bob::{
 
 #[path = "session/bob.rs"]
 mod bob;
+#[path = "session/elsewhere.rs"]
+mod elsewhere;
 #[path = "session/ends.rs"]
 mod ends;
 #[path = "session/line.rs"]

@@ -28,6 +28,7 @@ from!(
     identity::TlsError,
     protocol::NameError,
     ::server::BindError,
+    ::server::cluster::ClusterError,
     ::server::config::ConfigError,
     ::server::directory::DirectoryError,
     ::server::operator::status::StatusError,

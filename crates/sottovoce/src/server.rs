@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use ::server::{Server, config::Config, directory::Directory, setup};
+use ::server::{Server, cluster::Settings, config::Config, directory::Directory, setup};
 use identity::{parse_public_line, public_line};
 use protocol::PublicKey;
 use tracing_subscriber::{
@@ -126,7 +126,8 @@ pub(crate) async fn open(dir: &Path, config: Config) -> Result<Server, Failure> 
             file.display()
         )));
     }
-    Ok(Server::bind(config, Arc::clone(&tls), directory(dir).await?).await?)
+    let others = Settings::of(&config, dir)?;
+    Ok(Server::bind(config, Arc::clone(&tls), directory(dir).await?, others).await?)
 }
 
 async fn directory(dir: &Path) -> Result<Directory, Failure> {

@@ -98,9 +98,10 @@ fn timers_and_queues_of_a_server() {
     let (_, defaults) = config.split_once("    pub fn new(name: ServerName) -> Self {\n        Self {\n").unwrap();
     let (defaults, _) = defaults.split_once("        }\n").unwrap();
     let mut real = Numbers::new();
-    for line in defaults.lines().filter(|line| !line.contains("name,") && !line.contains("log:")) {
+    let texts = ["listen", "metrics", "log", "router", "router_ca", "router_credentials", "cluster"];
+    for line in defaults.lines().filter(|line| !line.contains("name,")) {
         let (key, default) = line.trim().trim_end_matches(',').split_once(": ").unwrap();
-        if !["listen", "metrics"].contains(&key) {
+        if !texts.contains(&key) {
             real.insert(key.to_owned(), evaluate(default, &Numbers::new()));
         }
     }
@@ -110,6 +111,12 @@ fn timers_and_queues_of_a_server() {
     let sources = sources.map(|source| format!("crates/server/src/{source}"));
     let real = constants(&sources.each_ref().map(String::as_str), Some(&sizes_in_the_code()));
     assert_eq!(numbers("### Constants of a server"), real);
+}
+
+#[test]
+fn timers_and_queues_between_nodes() {
+    let sources = ["crates/server/src/cluster/leases.rs", "crates/server/src/router/links.rs"];
+    assert_eq!(numbers("### Words"), constants(&sources, Some(&Numbers::new())));
 }
 
 macro_rules! limits {
@@ -166,7 +173,8 @@ fn constants(sources: &[&str], known: Option<&Numbers>) -> Numbers {
     let mut found = Numbers::new();
     for source in sources {
         for line in read(source).lines() {
-            let line = line.trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+            let line =
+                line.trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ").trim_start_matches("pub ");
             let Some((name, rest)) = line.strip_prefix("const ").and_then(|line| line.split_once(": ")) else {
                 continue;
             };

@@ -104,7 +104,17 @@ pub(crate) fn not_ready(relay: &Relay, now: Instant) -> Option<NotReady> {
     relay.health.not_ready(now, cluster(relay).is_some_and(|cluster| !cluster.connected))
 }
 
-/// How the router stands with other nodes. A router that reaches any says so here.
-fn cluster(_relay: &Relay) -> Option<Cluster> {
-    None
+/// How the router stands with other nodes, if there may be any.
+fn cluster(relay: &Relay) -> Option<Cluster> {
+    relay.cluster.as_ref()?;
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let [signals_sent, signals_received, signals_undelivered] = relay.router.traffic();
+    Some(Cluster {
+        connected: !relay.router.is_cut_off(),
+        nodes: number(relay.router.nodes().saturating_add(1)),
+        users: number(relay.router.online()),
+        signals_sent,
+        signals_received,
+        signals_undelivered,
+    })
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use protocol::{Asked, Close, CloseReason, Request, ServerError, ToClient, ToServer};
 
-use super::{Output, Phase, Session, Side, State, Timer, send, signal, too_fast};
+use super::{CHECK, Output, Phase, Session, Side, State, Timer, send, signal, too_fast};
 use crate::signal::SignalKind;
 
 impl Session {
@@ -26,6 +26,7 @@ impl Session {
                     Ok(()) => {
                         signal(out, (user, self.id), &peer, chat, SignalKind::Request { key: self.key });
                         self.timers.start_after(Timer::Request, now, self.patience.request);
+                        self.timers.start_after(Timer::Check, now, CHECK);
                         *state = State::Calling { peer, chat };
                     }
                     Err(wait) => too_fast(out, Asked::RequestToTalk(chat), wait),

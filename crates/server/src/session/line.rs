@@ -27,7 +27,7 @@ impl Session {
 
     /// The line is open here from now on.
     pub(super) fn open(&mut self, peer: UserName, chat: ChatId, session: SessionId, now: Instant) {
-        for timer in [Timer::Establishment, Timer::Grace, Timer::Probe] {
+        for timer in [Timer::Establishment, Timer::Grace, Timer::Probe, Timer::Stranded] {
             self.timers.stop(timer);
         }
         self.timers.start_after(Timer::Check, now, CHECK);
@@ -46,7 +46,7 @@ impl Session {
     }
 
     /// The peer is gone, or has lost something: nothing passes until both clients have said where they stand.
-    fn breaks(&mut self, now: Instant, out: &mut Vec<Output>) {
+    pub(super) fn breaks(&mut self, now: Instant, out: &mut Vec<Output>) {
         let Phase::LoggedIn { state: State::Chatting { chat, line, .. }, .. } = &mut self.phase else {
             return;
         };
@@ -91,11 +91,18 @@ impl Session {
         }
     }
 
-    /// Looks whether the peer's session still has the chat.
+    /// Looks whether the peer's session still has the chat, or the request: if it knows nothing of it, it says so.
     pub(super) fn check(&mut self, now: Instant, out: &mut Vec<Output>) {
-        if let Phase::LoggedIn { user, state: State::Chatting { peer, chat, line: Line::Open(_) } } = &self.phase {
-            signal(out, (user, self.id), peer, *chat, SignalKind::Check);
-            self.timers.start_after(Timer::Check, now, CHECK);
+        let Phase::LoggedIn { user, state } = &self.phase else {
+            return;
+        };
+        if let (Some(peer), Some(chat)) = (state.peer(), state.chat())
+            && !matches!(state, State::Chatting { line: Line::Broken { .. }, .. })
+        {
+            signal(out, (user, self.id), peer, chat, SignalKind::Check);
+            if matches!(state, State::Calling { .. } | State::Chatting { .. }) {
+                self.timers.start_after(Timer::Check, now, CHECK);
+            }
         }
     }
 

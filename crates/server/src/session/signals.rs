@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use protocol::{Accepted, ChatId, Close, CloseReason, Established, Request, ToClient, UserName};
 
-use super::{Line, Output, Phase, Session, Side, State, Timer, send, signal};
-use crate::signal::{Signal, SignalKind, Undelivered};
+use super::{Line, Output, Phase, STRANDED, Session, Side, State, Timer, send, signal};
+use crate::signal::{NodeId, Signal, SignalKind, Undelivered};
 
 impl Session {
     pub(super) fn signal(&mut self, from_peer: Signal, now: Instant, out: &mut Vec<Output>) {
@@ -13,6 +13,13 @@ impl Session {
             return;
         };
         let Signal { from, session, chat, kind } = from_peer;
+        match kind {
+            SignalKind::Undelivered { is_repeated, why } => {
+                return self.undelivered(&from, chat, is_repeated, why, now, out);
+            }
+            SignalKind::Lapsed(node) => return self.lapsed(node, now, out),
+            _ => {}
+        }
         if let SignalKind::Request { .. } = kind {
             let yields = match state {
                 State::Free => true,
@@ -27,6 +34,7 @@ impl Session {
             };
             if yields {
                 self.timers.start_after(Timer::Request, now, self.patience.request);
+                self.timers.stop(Timer::Check);
                 send(out, &ToClient::RequestToTalk(Request { peer: from.clone(), chat }));
                 *state = State::Ringing { peer: from, chat, session };
             } else {
@@ -60,6 +68,7 @@ impl Session {
             }
             (SignalKind::Accept { key, key_package }, State::Calling { .. }) => {
                 self.timers.stop(Timer::Request);
+                self.timers.stop(Timer::Check);
                 self.timers.start_after(Timer::Establishment, now, self.patience.establishment);
                 *state = State::Establishing { peer: from, chat, session, side: Side::Caller };
                 send(out, &ToClient::Accept(Accepted { chat, key, key_package }));
@@ -76,6 +85,22 @@ impl Session {
             (SignalKind::Close(reason) | SignalKind::CallOff(reason), _) => {
                 self.free();
                 send(out, &ToClient::ChatClosed(Close { chat, reason }));
+            }
+            _ => {}
+        }
+    }
+
+    /// What sessions of `node` have said may have been lost: the peer's, perhaps.
+    fn lapsed(&mut self, node: NodeId, now: Instant, out: &mut Vec<Output>) {
+        let Phase::LoggedIn { state, .. } = &self.phase else {
+            return;
+        };
+        match state {
+            State::Chatting { line: Line::Open(session), .. } if session.node == node => self.breaks(now, out),
+            // Where the peer's session is, a caller does not know. If the peer knows nothing of the request, it says so.
+            State::Calling { .. } => self.check(now, out),
+            State::Ringing { session, .. } | State::Establishing { session, .. } if session.node == node => {
+                self.check(now, out);
             }
             _ => {}
         }
@@ -103,11 +128,21 @@ impl Session {
                 self.free();
                 send(out, &ToClient::UserNotFound(chat));
             }
-            (State::Ringing { .. } | State::Establishing { .. }, Undelivered::Absent) => {
+            (State::Ringing { .. } | State::Establishing { .. }, Undelivered::Absent | Undelivered::Unreachable) => {
                 self.free();
                 send(out, &ToClient::ChatClosed(Close { chat, reason: CloseReason::Left }));
             }
-            (State::Chatting { .. }, Undelivered::Absent) => self.peer_absent(now, out),
+            (State::Chatting { .. }, Undelivered::Absent) => {
+                // Not there, as far as all nodes know: it is the peer who has to come back, and not this side.
+                self.timers.stop(Timer::Stranded);
+                self.peer_absent(now, out);
+            }
+            (State::Chatting { .. }, Undelivered::Unreachable) => {
+                if !self.timers.is_running(Timer::Stranded) {
+                    self.timers.start_after(Timer::Stranded, now, STRANDED);
+                }
+                self.peer_absent(now, out);
+            }
             (_, Undelivered::Full) if is_repeated => {}
             (_, Undelivered::Full) => self.close_on_both_sides(CloseReason::Overrun, out),
         }

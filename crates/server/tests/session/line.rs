@@ -345,5 +345,7 @@ fn the_time_of_a_broken_line_is_not_held_against_what_comes_after_the_chat() {
     let expired = CloseReason::Expired;
     let told = sent(&ToClient::ChatClosed(Close { chat: OTHER_CHAT, reason: expired }));
     let called_off = signal("carol", OTHER_CHAT, SignalKind::CallOff(expired));
-    assert_eq!(test.by_itself(60), [(60, called_off), (60, told)]);
+    let check = |seconds| (seconds, signal("carol", OTHER_CHAT, SignalKind::Check));
+    let all = [10, 20, 30, 40, 50].map(check).into_iter().chain([(60, called_off), (60, told)]);
+    assert_eq!(test.by_itself(60), all.collect::<Vec<_>>());
 }

@@ -151,7 +151,7 @@ fn a_session_says_where_it_stands_and_what_it_waits_for() {
     missing_something.resume(3);
     for (mut test, state, expected) in [
         (Test::bob(), State::Free, vec![]),
-        (Test::calling("alice"), State::Calling { peer: peer(), chat }, vec![Timer::Request]),
+        (Test::calling("alice"), State::Calling { peer: peer(), chat }, vec![Timer::Request, Timer::Check]),
         (Test::ringing("alice"), ringing, vec![Timer::Request]),
         (Test::caller_establishing(), establishing(Side::Caller), vec![Timer::Establishment]),
         (Test::accepter_establishing(), establishing(Side::Accepter), vec![Timer::Establishment]),
