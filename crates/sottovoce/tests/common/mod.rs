@@ -3,6 +3,7 @@
 
 pub(crate) mod lines;
 pub(crate) mod screen;
+pub(crate) mod several;
 pub(crate) mod shown;
 pub(crate) mod terminal;
 
@@ -23,6 +24,7 @@ use rand::rngs::SysRng;
 use rand_core::{Rng as _, UnwrapErr};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
+use several::Several;
 use ssh_key::{
     Cipher, Kdf, LineEnding, PrivateKey,
     private::{Ed25519Keypair, Ed25519PrivateKey},
@@ -35,11 +37,13 @@ pub(crate) const PASSWORD: &str = "correct horse";
 /// How long a test waits for what must come; far longer than it ever takes, on the slowest machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server process in a directory of its own, and the profiles of its users.
+/// A server process in a directory of its own, and the profiles of its users. Where the server is several nodes, that is the
+/// first of them, and the address that of a balancer.
 pub(crate) struct World {
     pub(crate) dir: TempDir,
     pub(crate) address: String,
     pub(crate) server: Child,
+    several: Option<Several>,
 }
 
 impl World {
@@ -64,25 +68,38 @@ impl World {
 
     /// A server whose certificate is for `host`, and with these settings.
     pub(crate) fn at(host: &str, settings: &str) -> Self {
+        if let Some(world) = Self::where_all_are_of_nodes(host, settings) {
+            return world;
+        }
+        let dir = Self::init(host, settings);
+        let (server, address) = run_server(&dir.path().join("server"), "127.0.0.1:0");
+        Self { dir, address, server, several: None }
+    }
+
+    /// A folder with all that a server and its users need, the server's in `server`.
+    fn init(host: &str, settings: &str) -> TempDir {
         let dir = tempfile::tempdir().unwrap();
         let server_dir = dir.path().join("server");
         ok(Command::new(PROGRAM).args(["server", "init", "--host", host, "--dir"]).arg(&server_dir));
-        let config = server_dir.join("server.toml");
-        let text = fs::read_to_string(&config).unwrap();
-        fs::write(&config, format!("{text}\n{settings}\n")).unwrap();
+        several::set(&server_dir, settings);
         fs::write(dir.path().join("password"), format!("{PASSWORD}\n")).unwrap();
-        let (server, address) = run_server(&server_dir, "127.0.0.1:0");
-        Self { dir, address, server }
+        dir
     }
 
     /// Sends the server a signal that ends it, and waits for the end.
     pub(crate) fn goes(&mut self, how: Signal) {
+        if self.several.is_some() {
+            return self.all_nodes_go(how);
+        }
         signal(&self.server, how);
         self.server.wait().unwrap();
     }
 
     /// Starts the server again, on the port that it had.
     pub(crate) fn is_back(&mut self) {
+        if self.several.is_some() {
+            return self.all_nodes_are_back();
+        }
         self.server = run_server(&self.server_dir(), &self.address).0;
     }
 
@@ -170,6 +187,7 @@ impl Drop for World {
     fn drop(&mut self) {
         let _ = self.server.kill();
         let _ = self.server.wait();
+        self.ends_as_nodes();
     }
 }
 
