@@ -23,7 +23,7 @@ use tokio_util::{
 use crate::{
     mailbox::Mailbox,
     router::{Joined, NotAttached, Presence, Router},
-    signal::SessionId,
+    signal::{NodeId, SessionId},
 };
 use attachment::Attachment;
 use bucket::{Bucket, Claimed};
@@ -122,6 +122,13 @@ impl Cluster {
         }
         self.router.give_up(user, id);
         Err(NotAttached)
+    }
+
+    /// Where a user is online, by what stands in the presence bucket at this moment: a node hears of a log-in a little after
+    /// the user has been let in. `None` for nowhere, and where that cannot be asked.
+    pub(crate) async fn find(&self, user: &UserName) -> Option<NodeId> {
+        let bucket = self.bucket().clone()?;
+        bucket.node_of(user).await
     }
 
     /// Takes its leave of the other nodes. To be called when all sessions have ended.

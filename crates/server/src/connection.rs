@@ -117,6 +117,8 @@ enum Awaited {
     Registration(UserName, Registration),
     /// Another look, since removals were carried out in the meantime.
     SecondLook(UserName),
+    /// The other nodes, for where a user is who seems to be nowhere, and is asked to talk.
+    Whereabouts(UserName, Signal),
     /// The time at which a log-in is refused: nothing that the client does may hurry it.
     Refusal,
 }
@@ -324,8 +326,11 @@ impl Connection {
             for output in outputs.drain(..) {
                 match output {
                     _ if self.ending => {}
-                    // Until the user is online nobody is told so, and nobody hears of them.
-                    output if matches!(self.awaited, Some(Awaited::Registration(..))) => self.deferred.push(output),
+                    // Until the user is online nobody is told so, and nobody hears of them; and what is said to somebody
+                    // comes after what was said before.
+                    output if matches!(self.awaited, Some(Awaited::Registration(..) | Awaited::Whereabouts(..))) => {
+                        self.deferred.push(output);
+                    }
                     Output::Send(frame) => {
                         if frame.first() == Some(&(Code::Message as u8)) {
                             self.relayed.sent.count(&frame);
@@ -373,9 +378,19 @@ impl Connection {
             // At the finest level of logging alone: what the relay gets to see of a message.
             tracing::trace!(target: "relay", frame = %Hex(frame), "message");
         }
+        let request = matches!(signal.kind, SignalKind::Request { .. }).then(|| signal.clone());
         let Err(why) = self.pass_on(&to, signal) else {
             return;
         };
+        if let (Undelivered::Absent, Some(request), Some(_), None) = (why, request, &self.relay.cluster, &self.awaited) {
+            // Who has been let in by another node may ask somebody else to be asked before this one has heard of it.
+            self.awaited = Some(Awaited::Whereabouts(to, request));
+            return;
+        }
+        self.undelivered(to, chat, is_repeated, why);
+    }
+
+    fn undelivered(&mut self, to: UserName, chat: ChatId, is_repeated: bool, why: Undelivered) {
         if why == Undelivered::Absent {
             // Whoever is gone may have said goodbye before, and that comes first: it lies in the mailbox by now.
             let before = self.outputs.len();
@@ -458,6 +473,7 @@ impl Connection {
                 return self.input(Input::End(ServerError::Unavailable));
             }
             Awaited::SecondLook(user) => Input::Registered(self.look_up(&user, None).await),
+            Awaited::Whereabouts(to, request) => return self.ask_elsewhere(to, request).await,
             Awaited::Refusal => tokio::select! {
                 biased;
                 () = self.visit.end().cancelled() => return,
@@ -469,6 +485,26 @@ impl Connection {
         if self.goes_on() && self.session.user().is_none() {
             self.awaited = Some(Awaited::Refusal);
         }
+    }
+
+    /// Passes on a request to somebody of whom this node has not heard.
+    async fn ask_elsewhere(&mut self, to: UserName, request: Signal) {
+        let found = match &self.relay.cluster {
+            Some(cluster) => tokio::select! {
+                biased;
+                () = self.visit.end().cancelled() => return,
+                found = cluster.find(&to) => found,
+            },
+            None => None,
+        };
+        self.now = now();
+        let chat = request.chat;
+        let sent = found.ok_or(Undelivered::Absent).and_then(|node| self.relay.router.send_by(node, &to, request));
+        if let Err(why) = sent {
+            self.undelivered(to, chat, false, why);
+        }
+        self.outputs.append(&mut self.deferred);
+        self.carry_out();
     }
 
     /// Gives the session of `to` the signal. A message goes to the mailbox where the last one went, unless that is no

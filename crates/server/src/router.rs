@@ -166,6 +166,19 @@ impl Router {
         }
     }
 
+    /// Gives `signal` to the session that user `to` is said to have in process `node`, whether that has been
+    /// [learnt](Self::learn) or not.
+    ///
+    /// # Errors
+    /// [`Undelivered`], as for [`Self::send`].
+    pub(crate) fn send_by(&self, node: NodeId, to: &UserName, signal: Signal) -> Result<(), Undelivered> {
+        if node == self.home || self.read().users.contains_key(to) {
+            return self.send(to, signal);
+        }
+        let is_control = signal.kind.may_take_the_last_places();
+        self.links.tell(self.home, node, Body::Signal { to: to.clone(), signal }, is_control)
+    }
+
     /// The mailbox of the session that `user` has in this process, if there is one.
     pub(crate) fn mailbox(&self, user: &UserName) -> Option<Mailbox> {
         match self.read().users.get(user) {

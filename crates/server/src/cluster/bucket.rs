@@ -170,6 +170,13 @@ impl Bucket {
         Claimed::Unknown
     }
 
+    /// The node where a user is online, if one is known.
+    pub(super) async fn node_of(&self, user: &UserName) -> Option<NodeId> {
+        let entry = self.store.entry(&key_of(user)).await.ok()??;
+        let presence = (entry.operation == Operation::Put).then(|| Presence::decode(&entry.value).ok());
+        presence.flatten().map(|presence| presence.session.node)
+    }
+
     /// Takes out what stands there for a user, if it still has this revision.
     pub(super) async fn strike(&self, user: &UserName, revision: u64) {
         self.take_out(&key_of(user), revision).await;
