@@ -20,6 +20,7 @@ use toml::{
 use crate::{
     admission::Limits,
     cluster::{NotARouter, RouterSetting},
+    directory::{Location, LocationError},
     rate::Rate,
     session::Patience,
 };
@@ -61,14 +62,19 @@ pub struct Config {
     pub log: String,
     /// Whether users are shared with other nodes, and through which servers.
     pub router: RouterSetting,
-    /// The file with the certificates of the authorities that vouch for these servers; empty for the system's.
-    pub router_ca: String,
-    /// The file with what these servers are to be shown; empty for nothing.
-    pub router_credentials: String,
+    /// The file with the certificates of the authorities that vouch for these servers, if not the system's. A relative path
+    /// starts from the server's folder.
+    pub router_ca: Option<PathBuf>,
+    /// The file with what these servers are to be shown, if they ask. A relative path as above.
+    pub router_credentials: Option<PathBuf>,
     /// How many of these servers keep who is online.
     pub router_replicas: usize,
     /// What tells this server's nodes from those of others on the same servers.
     pub cluster: String,
+    /// Where the directory of users is. A relative path starts from the server's folder.
+    pub directory: Location,
+    /// The file whose first line is the password for the directory, if it has one. A relative path as above.
+    pub directory_password_file: Option<PathBuf>,
     /// For the TLS handshake of a new connection.
     pub handshake_timeout: Duration,
     /// From the end of the handshake to `Login`.
@@ -169,10 +175,12 @@ impl Config {
             metrics: Metrics::Auto,
             log: "info".to_owned(),
             router: RouterSetting::Local,
-            router_ca: String::new(),
-            router_credentials: String::new(),
+            router_ca: None,
+            router_credentials: None,
             router_replicas: 1,
             cluster: "sottovoce".to_owned(),
+            directory: Location::Sqlite("directory.db".into()),
+            directory_password_file: None,
             handshake_timeout: Duration::from_secs(10),
             login_timeout: Duration::from_secs(10),
             refusal_delay: Duration::from_millis(300),
@@ -264,15 +272,23 @@ impl Config {
     /// The text of a configuration file for a server called `name`: every setting with its default, its bounds, and
     /// what it does. Where the default is meant to be changed only with thought, the setting's line starts with `#`.
     pub fn commented(name: &ServerName) -> String {
-        let mut text = format!("{HEAD}\n# {NAME_COMMENT}\n{NAME} = {}\n", quoted(name.as_str()));
-        for setting in settings(&mut Self::new(name.clone())) {
+        Self::new(name.clone()).written()
+    }
+
+    /// The text of a configuration file that sets all that is set here. What is at its default is as in
+    /// [`Config::commented`].
+    pub fn written(&self) -> String {
+        let (mut config, mut default) = (self.clone(), Self::new(self.name.clone()));
+        let mut text = format!("{HEAD}\n# {NAME_COMMENT}\n{NAME} = {}\n", quoted(self.name.as_str()));
+        for (setting, default) in settings(&mut config).into_iter().zip(settings(&mut default)) {
             text.push('\n');
             for line in setting.comment.lines().map(str::to_owned).chain(setting.place.bounds()) {
                 // Writing to a string cannot fail.
                 let _ = writeln!(text, "# {line}");
             }
-            let mark = if setting.live { "" } else { "#" };
-            let _ = writeln!(text, "{mark}{} = {}", setting.key, setting.place.written());
+            let value = setting.place.written();
+            let mark = if setting.live || value != default.place.written() { "" } else { "#" };
+            let _ = writeln!(text, "{mark}{} = {value}", setting.key);
         }
         text
     }
@@ -308,6 +324,9 @@ enum Place<'a> {
     Router(&'a mut RouterSetting),
     /// A part of the subjects of NATS.
     Token(&'a mut String),
+    Location(&'a mut Location),
+    /// Empty where there is none.
+    File(&'a mut Option<PathBuf>),
     Time(&'a mut Duration, RangeInclusive<Duration>),
     Count(&'a mut usize, RangeInclusive<usize>),
 }
@@ -357,14 +376,14 @@ fn settings(config: &mut Config) -> Vec<Setting<'_>> {
         },
         Setting {
             key: "router_ca",
-            place: Place::Text(&mut config.router_ca),
+            place: Place::File(&mut config.router_ca),
             live: false,
             comment: "The file with the certificate of the authority that vouches for the NATS servers (PEM), in this folder\n\
                       or elsewhere. Without it, the system's authorities are trusted.",
         },
         Setting {
             key: "router_credentials",
-            place: Place::Text(&mut config.router_credentials),
+            place: Place::File(&mut config.router_credentials),
             live: false,
             comment: "The file with what this node shows the NATS servers: one that NATS's tools made (.creds), or one of two\n\
                       lines, user and password. Nobody else may be able to read it.",
@@ -381,6 +400,24 @@ fn settings(config: &mut Config) -> Vec<Setting<'_>> {
             place: Place::Token(&mut config.cluster),
             live: false,
             comment: "What tells the nodes of this server from those of others on the same NATS servers.",
+        },
+        Setting {
+            key: "directory",
+            place: Place::Location(&mut config.directory),
+            live: false,
+            comment: "Where the directory of users is. \"sqlite:FILE\" is a file that this machine has to itself. For several\n\
+                      servers that share their users, a PostgreSQL database that has nothing else in it:\n\
+                      \"postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full&sslrootcert=FILE\". Without the last two only on\n\
+                      this machine: a loopback address, or the folder of the Unix socket with each / written as %2F. A\n\
+                      relative FILE starts from the folder of this file. No password belongs here. Whoever runs the\n\
+                      database can register keys, and so log in as anybody.",
+        },
+        Setting {
+            key: "directory_password_file",
+            place: Place::File(&mut config.directory_password_file),
+            live: false,
+            comment: "The file whose first line is PostgreSQL's password for USER, if it asks for one. Only the user who runs\n\
+                      the server may be able to read it. Empty for none.",
         },
         time(
             "handshake_timeout",
@@ -588,6 +625,14 @@ impl Place<'_> {
                 };
                 *place = text.filter(is_token).ok_or(TOKEN_PROBLEM.to_owned())?.to_owned();
             }
+            Self::Location(place) => {
+                let location = text.ok_or(LocationError::Unreadable).and_then(str::parse);
+                *place = location.map_err(|error| error.to_string())?;
+            }
+            Self::File(place) => {
+                let file = text.ok_or("should be a path in quotation marks, or \"\" for none".to_owned())?;
+                *place = Some(file).filter(|file| !file.is_empty()).map(PathBuf::from);
+            }
             Self::Time(place, bounds) => {
                 let time = text.and_then(|text| humantime::parse_duration(text).ok());
                 *place = time.filter(|time| bounds.contains(time)).ok_or_else(|| {
@@ -619,6 +664,8 @@ impl Place<'_> {
             Self::Metrics(Metrics::At(address)) => quoted(&address.to_string()),
             Self::Text(text) | Self::Token(text) => quoted(text),
             Self::Router(router) => quoted(&router.to_string()),
+            Self::Location(location) => quoted(&location.written()),
+            Self::File(file) => quoted(&file.as_ref().map(|file| file.display().to_string()).unwrap_or_default()),
             Self::Time(time, _) => format_time(**time),
             Self::Count(count, _) => count.to_string(),
         }
@@ -626,7 +673,13 @@ impl Place<'_> {
 
     fn bounds(&self) -> Option<String> {
         match self {
-            Self::Address(_) | Self::Metrics(_) | Self::Text(_) | Self::Router(_) | Self::Token(_) => None,
+            Self::Address(_)
+            | Self::Metrics(_)
+            | Self::Text(_)
+            | Self::Router(_)
+            | Self::Token(_)
+            | Self::Location(_)
+            | Self::File(_) => None,
             Self::Time(_, bounds) => {
                 Some(format!("From {} to {}.", format_time(*bounds.start()), format_time(*bounds.end())))
             }

@@ -26,6 +26,7 @@ pub mod signal;
 mod tls;
 mod transport;
 mod turns;
+mod watch;
 
 pub use drain::Stop;
 pub use fault::log_panics_by_place;

@@ -30,7 +30,7 @@ use crate::{
     config::Config,
     connection,
     counters::{Counters, Refused},
-    directory::{Directory, DirectoryError},
+    directory::Directory,
     drain::Stop,
     gate::Gate,
     health::Health,
@@ -39,6 +39,7 @@ use crate::{
     rate::Ledger,
     router::Router,
     signal::{NodeId, SessionId},
+    watch,
 };
 
 /// How long to wait when the system gives no connection, though one may be there, before asking it again.
@@ -49,9 +50,6 @@ const BACKLOG: u32 = 4096;
 
 /// Between two words in the log about what was refused.
 const TELL_EVERY: Duration = Duration::from_secs(60);
-
-/// How long the directory may be unreadable before all sessions end.
-const MAX_BLIND: Duration = Duration::from_secs(30);
 
 /// A server that listens and has not yet begun to serve.
 pub struct Server {
@@ -96,7 +94,7 @@ pub(crate) struct Relay {
     pub(crate) metrics_port: Option<u16>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) stop: CancellationToken,
-    sweeps: AtomicU64,
+    pub(crate) sweeps: AtomicU64,
     sessions: AtomicU64,
 }
 
@@ -312,7 +310,7 @@ impl Relay {
 /// Has the directory watched. Where a fault of the program ends the watch, all sessions end with it, since nobody would
 /// notice removals, and a new watch begins.
 async fn keep_watching(relay: Arc<Relay>) {
-    while AbortOnDropHandle::new(tokio::spawn(watch_directory(relay.clone()))).await.is_err() {
+    while AbortOnDropHandle::new(tokio::spawn(watch::watch_directory(relay.clone()))).await.is_err() {
         relay.router.end_all(ServerError::Unavailable);
         pause(relay.config.directory_poll).await;
     }
@@ -330,49 +328,6 @@ async fn tell_refusals(counters: Arc<Counters>) {
         }
         told = refused;
     }
-}
-
-/// Ends the sessions of users whom another process, `sottovoce user …`, has removed or given another key. When that
-/// cannot be known for long, all sessions end: nobody stays on whom the operator may have removed (fail closed).
-async fn watch_directory(relay: Arc<Relay>) {
-    let (mut seen, mut blind) = (None, Duration::ZERO);
-    loop {
-        let looked = match relay.directory.revision().await {
-            Ok(revision) if seen == Some(revision) => Ok(()),
-            Ok(revision) => {
-                relay.sweeps.fetch_add(1, Ordering::SeqCst);
-                sweep(&relay).await.map(|()| seen = Some(revision))
-            }
-            Err(error) => Err(error),
-        };
-        match looked {
-            Ok(()) => {
-                blind = Duration::ZERO;
-                relay.health.directory_read(now());
-            }
-            Err(error) => {
-                relay.health.directory_failed();
-                relay.known.forget();
-                blind = blind.saturating_add(relay.config.directory_poll);
-                tracing::error!(%error, "the directory cannot be read; removals wait");
-                if blind >= MAX_BLIND {
-                    tracing::error!("the directory could not be read for too long; all sessions end");
-                    relay.router.end_all(ServerError::Unavailable);
-                }
-            }
-        }
-        pause(relay.config.directory_poll).await;
-    }
-}
-
-/// Compares everybody online with the directory.
-async fn sweep(relay: &Relay) -> Result<(), DirectoryError> {
-    for (user, key) in relay.router.everybody() {
-        if relay.directory.key_of(&user).await? != Some(key) {
-            relay.router.end(&user, &key, ServerError::Removed);
-        }
-    }
-    Ok(())
 }
 
 /// A number that no other process draws.

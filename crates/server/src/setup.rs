@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     config::Config,
-    directory::{Directory, DirectoryError},
+    directory::{Directory, DirectoryError, Location},
 };
 
 /// The certificate of the server's own authority, which its users' clients need.
@@ -48,7 +48,7 @@ pub fn config_path(dir: &Path) -> PathBuf {
     dir.join("server.toml")
 }
 
-/// What [`Directory::open`] opens.
+/// Where the directory is, unless the configuration says otherwise.
 pub fn directory_path(dir: &Path) -> PathBuf {
     dir.join("directory.db")
 }
@@ -118,16 +118,25 @@ pub enum SetupError {
     Directory(#[from] DirectoryError),
 }
 
-/// Makes a server's folder, and gives the files that were put into it.
+/// Opens the directory of the server whose folder is `dir`, where its configuration says that it is.
 ///
-/// They are the certificate and key of a new authority for `host` alone, the certificate and key of the server, its
-/// configuration with all defaults, and an empty directory of users. Files are their owner's alone, but for the
-/// certificates, which anybody may read; so is the folder, if it is new.
-///
-/// With `certificate` (the paths of a chain and of its private key, both PEM) no authority is made: the two are
-/// copied once it is sure that they belong together, and that the certificate is for `host`, for servers and valid
-/// at `now`. There is no `ca.pem` then: clients trust the roots of their system, or the file that the operator gives
-/// them from whoever issued the certificate. Whether they trust the issuer is for them to find out.
+/// # Errors
+/// [`DirectoryError`], within seconds.
+pub async fn open_directory(dir: &Path, config: &Config) -> Result<Directory, DirectoryError> {
+    let password = config.directory_password_file.as_ref().map(|file| dir.join(file));
+    Directory::open_at(&config.directory.within(dir), password.as_deref()).await
+}
+
+/// What [`init_as`] has made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// The files in it, of which the directory may be one.
+    pub files: Vec<PathBuf>,
+    /// Whether the directory is new. Otherwise it had been made by another node, and has its users.
+    pub has_new_directory: bool,
+}
+
+/// [`init_as`], with all settings at their defaults.
 ///
 /// # Errors
 /// [`SetupError`]; nothing that was there before is changed, and nothing new is left.
@@ -137,7 +146,30 @@ pub async fn init(
     certificate: Option<(PathBuf, PathBuf)>,
     now: SystemTime,
 ) -> Result<Vec<PathBuf>, SetupError> {
-    let mut files = vec![(config_path(dir), OWNER_ALONE, Zeroizing::new(Config::commented(host).into_bytes()))];
+    Ok(init_as(dir, &Config::new(host.clone()), certificate, now).await?.files)
+}
+
+/// Makes the folder of a server with this configuration.
+///
+/// In it are the certificate and key of a new authority for the server's name alone, the certificate and key of the server,
+/// its configuration with all defaults, and an empty directory of users, unless the configuration has that elsewhere. Files
+/// are their owner's alone, but for the certificates, which anybody may read; so is the folder, if it is new.
+///
+/// With `certificate` (the paths of a chain and of its private key, both PEM) no authority is made: the two are
+/// copied once it is sure that they belong together, and that the certificate is for the server's name, for servers and
+/// valid at `now`. There is no `ca.pem` then: clients trust the roots of their system, or the file that the operator gives
+/// them from whoever issued the certificate. Whether they trust the issuer is for them to find out.
+///
+/// # Errors
+/// [`SetupError`]; nothing that was there before is changed, and nothing new is left.
+pub async fn init_as(
+    dir: &Path,
+    config: &Config,
+    certificate: Option<(PathBuf, PathBuf)>,
+    now: SystemTime,
+) -> Result<Folder, SetupError> {
+    let host = &config.name;
+    let mut files = vec![(config_path(dir), OWNER_ALONE, Zeroizing::new(config.written().into_bytes()))];
     match certificate {
         Some((certificate, key)) => {
             let (chain_pem, key_pem) = (read(&certificate)?, read(&key)?);
@@ -159,20 +191,25 @@ pub async fn init(
             files.push((key_path(dir), OWNER_ALONE, bytes(&key_pem)));
         }
     }
-    check_nothing_is_there(files.iter().map(|(path, ..)| path.clone()).chain([directory_path(dir)]))?;
+    let location = config.directory.within(dir);
+    let database = match &location {
+        Location::Sqlite(file) => Some(file.clone()),
+        Location::Postgres(_) => None,
+    };
+    check_nothing_is_there(files.iter().map(|(path, ..)| path.clone()).chain(database.clone()))?;
 
     let mut made = Made::default();
     made.folder(dir)?;
     for (path, mode, content) in &files {
         made.file(dir, path, *mode, content)?;
     }
-    let path = directory_path(dir);
-    let directory = Directory::create(&path).await?;
-    made.files.push(path);
+    let password = config.directory_password_file.as_ref().map(|file| dir.join(file));
+    let (directory, has_new_directory) = Directory::create_at(&location, password.as_deref()).await?;
+    made.files.extend(database);
     directory.close().await;
     // The names of the files last, once all that they stand for is on the disk.
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| unwritable(dir, source))?;
-    Ok(made.keep())
+    Ok(Folder { files: made.keep(), has_new_directory })
 }
 
 const ANYBODY_MAY_READ: u32 = 0o644;

@@ -46,6 +46,8 @@ name = "Relay.Example"
 listen = "127.0.0.1:1"
 metrics = "10.1.2.3:9100"
 log = "warn"
+directory = "postgres://sottovoce@db.example:5433/chat?sslmode=verify-full&sslrootcert=db.pem"
+directory_password_file = "db.password"
 handshake_timeout = "11s"
 login_timeout = "12s"
 refusal_delay = "1s 300ms"
@@ -96,6 +98,8 @@ fn every_setting_can_be_changed() {
         listen: "127.0.0.1:1".parse().unwrap(),
         metrics: Metrics::At("10.1.2.3:9100".parse().unwrap()),
         log: "warn".to_owned(),
+        directory: "postgres://sottovoce@db.example:5433/chat?sslmode=verify-full&sslrootcert=db.pem".parse().unwrap(),
+        directory_password_file: Some("db.password".into()),
         handshake_timeout: s(11),
         login_timeout: s(12),
         refusal_delay: Duration::from_millis(1300),
@@ -122,6 +126,26 @@ fn every_setting_can_be_changed() {
         mailbox_bytes: 16 << 20,
     };
     assert_eq!(load(ALL_CHANGED).unwrap(), changed);
+    let text = changed.written();
+    assert_eq!(load(&text).unwrap(), changed);
+    assert!(text.contains("\ndirectory_password_file = \"db.password\"\n"), "what is not as usual is seen to be set");
+}
+
+#[test]
+fn a_directory_is_named_without_its_password_and_the_mistake_is_not_repeated() {
+    let Config { directory, directory_password_file, .. } = load("name = 'a'\ndirectory_password_file = ''").unwrap();
+    assert_eq!((directory.written().as_str(), directory_password_file), ("sqlite:directory.db", None));
+    for (value, words) in [
+        ("'postgres://sottovoce:rosebud@localhost/chat'", "directory_password_file"),
+        ("'postgres://sottovoce@db.example/rosebud'", "sslmode=verify-full"),
+        ("'rosebud'", "sqlite:FILE"),
+        ("3", "sqlite:FILE"),
+    ] {
+        let told = complaint(&format!("name = 'a'\ndirectory = {value}"));
+        assert!(told.starts_with(", line 2: directory ") && told.contains(words), "{told}");
+        assert!(!told.contains("rosebud"), "{told}");
+    }
+    assert!(complaint("name = 'a'\ndirectory_password_file = 3").contains("path in quotation marks"));
 }
 
 #[test]

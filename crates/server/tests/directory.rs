@@ -1,26 +1,35 @@
-//! The directory through its public face, alone, with a second process, and over files that are none.
+//! The directory through its public face: the same stories in SQLite and in PostgreSQL, each alone, with a second process,
+//! and with others at once. What only one of the two has stands in a file of its own.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    reason = "a test may panic"
+    clippy::print_stderr,
+    reason = "a test may panic, and say what it skips"
 )]
 
+mod postgres;
+
+#[path = "directory/postgres.rs"]
+mod in_postgres;
+#[path = "directory/sqlite.rs"]
+mod in_sqlite;
+
 use std::{
-    fs,
     io::{Read as _, Write as _},
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
 use protocol::{PublicKey, UserName};
-use server::directory::{Directory, DirectoryError};
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use server::directory::{Directory, DirectoryError, Location};
 use tempfile::TempDir;
+
+use crate::postgres::Postgres;
 
 fn user(name: &str) -> UserName {
     name.parse().unwrap()
@@ -32,24 +41,40 @@ fn key(seed: u32) -> PublicKey {
     PublicKey::from_bytes(bytes)
 }
 
-async fn new_directory() -> (TempDir, PathBuf, Directory) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("directory.db");
-    let directory = Directory::create(&path).await.unwrap();
-    (dir, path, directory)
+/// A place for a directory, which a test has to itself.
+struct Place {
+    _dir: TempDir,
+    location: Location,
+    password: Option<PathBuf>,
+    _server: Option<Arc<Postgres>>,
 }
 
-/// Everything that stands in the directory's files.
-fn bytes_of(dir: &Path) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for file in fs::read_dir(dir).unwrap() {
-        fs::File::open(file.unwrap().path()).unwrap().read_to_end(&mut bytes).unwrap();
+impl Place {
+    /// One of each kind that this machine has.
+    fn all() -> Vec<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let location = Location::Sqlite(dir.path().join("directory.db"));
+        let sqlite = Self { _dir: dir, location, password: None, _server: None };
+        [Some(sqlite), Self::postgres()].into_iter().flatten().collect()
     }
-    bytes
-}
 
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    fn postgres() -> Option<Self> {
+        let server = Postgres::shared()?;
+        let dir = tempfile::tempdir().unwrap();
+        let location = server.url(&server.database()).parse().unwrap();
+        let password = Some(server.password_file(dir.path()));
+        Some(Self { _dir: dir, location, password, _server: Some(server) })
+    }
+
+    async fn create(&self) -> Directory {
+        let (directory, is_new) = Directory::create_at(&self.location, self.password.as_deref()).await.unwrap();
+        assert!(is_new);
+        directory
+    }
+
+    async fn open(&self) -> Directory {
+        Directory::open_at(&self.location, self.password.as_deref()).await.unwrap()
+    }
 }
 
 /// The story that any store of users has to live through.
@@ -67,6 +92,10 @@ async fn story(directory: &Directory) {
     assert_eq!(directory.key_of(&user("ALICE")).await.unwrap(), Some(key(1)));
     assert_eq!(directory.key_of(&carol).await.unwrap(), None);
     assert_eq!(directory.list().await.unwrap(), [(alice.clone(), key(1)), (bob.clone(), key(2))]);
+    let mut some = directory.keys_of(&[carol.clone(), bob.clone(), user("dora"), alice.clone()]).await.unwrap();
+    some.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    assert_eq!(some, [(alice.clone(), key(1)), (bob.clone(), key(2))]);
+    assert_eq!(directory.keys_of(&[]).await.unwrap(), []);
 
     // What is refused changes nothing, the revision included.
     use DirectoryError::{AlreadyRegistered, KeyTaken, NotRegistered};
@@ -97,179 +126,127 @@ async fn story(directory: &Directory) {
 }
 
 #[tokio::test]
-async fn the_story_of_a_directory_in_sqlite() {
-    let (_dir, path, directory) = new_directory().await;
-    story(&directory).await;
-    let (users, revision) = (directory.list().await.unwrap(), directory.revision().await.unwrap());
-    directory.close().await;
-    let directory = Directory::open(&path).await.unwrap();
-    assert_eq!(directory.list().await.unwrap(), users);
-    assert_eq!(directory.revision().await.unwrap(), revision);
-}
-
-#[tokio::test]
-async fn its_files_are_its_owner_s_alone() {
-    let (dir, _path, directory) = new_directory().await;
-    directory.add(&user("alice"), &key(1)).await.unwrap();
-    let modes: Vec<u32> =
-        fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().permissions().mode()).collect();
-    assert_eq!(modes.len(), 3, "the database, its log and its log's index");
-    assert!(modes.iter().all(|mode| mode & 0o777 == 0o600), "{modes:?}");
-}
-
-#[tokio::test]
-async fn a_name_does_not_outlive_its_removal() {
-    let (dir, path, directory) = new_directory().await;
-    directory.add(&user("alice"), &key(1)).await.unwrap();
-    directory.add(&user("mallory.was.here"), &key(2)).await.unwrap();
-    // A server that runs has the files open too, and has just read from them.
-    let server = Directory::open(&path).await.unwrap();
-    server.key_of(&user("mallory.was.here")).await.unwrap().unwrap();
-    server.list().await.unwrap();
-    assert!(contains(&bytes_of(dir.path()), b"mallory.was.here"));
-    directory.replace(&user("alice"), &key(3)).await.unwrap();
-    directory.remove(&user("mallory.was.here")).await.unwrap();
-    let bytes = bytes_of(dir.path());
-    assert!(contains(&bytes, b"alice"));
-    assert!(!contains(&bytes, b"mallory.was.here"), "the name");
-    assert!(!contains(&bytes, key(2).as_bytes()), "the key");
-    assert!(!contains(&bytes, key(1).as_bytes()), "the key that was replaced");
-}
-
-#[tokio::test]
-async fn ten_thousand_users() {
-    let (dir, path, directory) = new_directory().await;
-    let mut sql = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&path)).await.unwrap();
-    let mut fill = sql.begin().await.unwrap();
-    for number in 0..10_000_u32 {
-        sqlx::query("INSERT INTO users VALUES ($1, $2)")
-            .bind(format!("user-{number:05}"))
-            .bind(key(number.wrapping_mul(0x9e37_79b9)).as_bytes().as_slice())
-            .execute(&mut *fill)
-            .await
-            .unwrap();
+async fn the_story_of_a_directory() {
+    for place in Place::all() {
+        let directory = place.create().await;
+        story(&directory).await;
+        let (users, revision) = (directory.list().await.unwrap(), directory.revision().await.unwrap());
+        directory.close().await;
+        assert!(directory.key_of(&user("alice")).await.is_err(), "it is closed");
+        let directory = place.open().await;
+        directory.open_all().await.unwrap();
+        assert_eq!(directory.list().await.unwrap(), users);
+        assert_eq!(directory.revision().await.unwrap(), revision);
     }
-    fill.commit().await.unwrap();
-    sql.close().await.unwrap();
+}
 
-    let list = tokio::time::timeout(Duration::from_secs(2), directory.list()).await.expect("within 2 s").unwrap();
-    assert_eq!(list.len(), 10_000);
-    assert!(list.is_sorted_by(|(a, _), (b, _)| a < b));
-    assert_eq!(directory.key_of(&user("user-07777")).await.unwrap(), Some(key(7777_u32.wrapping_mul(0x9e37_79b9))));
-
-    // SQLite leaves copies of a row behind where it moves rows from page to page.
-    let removed = (0..10_000).step_by(97).map(|number| format!("user-{number:05}")).collect::<Vec<_>>();
-    for name in &removed {
-        directory.remove(&user(name)).await.unwrap();
+#[tokio::test]
+async fn thousands_of_users() {
+    for place in Place::all() {
+        let directory = place.create().await;
+        // Registering takes a change each; half of them are enough for several queries.
+        let names: Vec<UserName> = (0..2_500).map(|number| user(&format!("user-{number:05}"))).collect();
+        let keys: Vec<_> = (0..2_500_u32).map(|number| key(number.wrapping_mul(0x9e37_79b9))).collect();
+        for (name, key) in names.iter().zip(&keys) {
+            directory.add(name, key).await.unwrap();
+        }
+        let list = tokio::time::timeout(Duration::from_secs(2), directory.list()).await.expect("within 2 s").unwrap();
+        assert_eq!(list.len(), 2_500);
+        assert!(list.is_sorted_by(|(a, _), (b, _)| a < b));
+        assert_eq!(directory.key_of(&names[1777]).await.unwrap(), Some(keys[1777]));
+        let asked: Vec<_> = names.iter().rev().cloned().chain([user("nobody")]).collect();
+        let mut found = directory.keys_of(&asked).await.unwrap();
+        found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        assert_eq!(found, list);
     }
-    let bytes = bytes_of(dir.path());
-    let lingering: Vec<_> = removed.iter().filter(|name| contains(&bytes, name.as_bytes())).collect();
-    assert_eq!(lingering, [] as [&String; 0]);
-    assert_eq!(directory.list().await.unwrap().len(), 10_000 - removed.len());
 }
 
 #[tokio::test]
 async fn two_pools_change_it_at_once() {
-    let (_dir, path, one) = new_directory().await;
-    let other = Directory::open(&path).await.unwrap();
-    let before = one.revision().await.unwrap();
-    let add = async |directory: &Directory, start: u32| {
-        for number in start..start + 50 {
-            directory.add(&user(&format!("user-{number}")), &key(number)).await.unwrap();
-        }
-    };
-    let read = async {
-        let mut last = 0;
-        while last < 100 {
-            let (users, again) = (other.list().await.unwrap().len(), one.list().await.unwrap().len());
-            assert!(last <= users && users <= again, "{last} {users} {again}");
-            last = again;
-        }
-    };
-    tokio::join!(add(&one, 0), add(&other, 1000), read);
-    assert_eq!(one.revision().await.unwrap(), before + 100);
-    assert_eq!(other.revision().await.unwrap(), before + 100);
-}
-
-#[tokio::test]
-async fn names_do_not_outlive_removals_that_others_get_in_the_way_of() {
-    let (dir, path, one) = new_directory().await;
-    let other = Directory::open(&path).await.unwrap();
-    for number in 0..30 {
-        one.add(&user(&format!("gone-{number:02}")), &key(number)).await.unwrap();
-    }
-    let remove = async {
-        for number in 0..30 {
-            one.remove(&user(&format!("gone-{number:02}"))).await.unwrap();
-        }
-    };
-    let change = async {
-        for number in 0..30 {
-            other.add(&user(&format!("here-{number:02}")), &key(100 + number)).await.unwrap();
-            other.replace(&user(&format!("here-{number:02}")), &key(200 + number)).await.unwrap();
-        }
-    };
-    let read = async {
-        for _ in 0..100 {
-            other.list().await.unwrap();
-        }
-    };
-    tokio::join!(remove, change, read);
-    assert_eq!(other.list().await.unwrap().len(), 30);
-    let bytes = bytes_of(dir.path());
-    assert!(contains(&bytes, b"here-29"));
-    assert!(!contains(&bytes, b"gone-"));
-}
-
-#[tokio::test]
-async fn two_add_one_name_and_one_of_them_wins() {
-    let (_dir, path, one) = new_directory().await;
-    let other = Directory::open(&path).await.unwrap();
-    for round in 0..20 {
-        let name = user(&format!("user-{round}"));
-        let (mine, theirs) = (key(2 * round), key(2 * round + 1));
-        let (a, b) = tokio::join!(one.add(&name, &mine), other.add(&name, &theirs));
-        let winner = match (a, b) {
-            (Ok(()), Err(DirectoryError::AlreadyRegistered(_))) => mine,
-            (Err(DirectoryError::AlreadyRegistered(_)), Ok(())) => theirs,
-            other => panic!("{other:?}"),
+    for place in Place::all() {
+        let (one, other) = (place.create().await, place.open().await);
+        let before = one.revision().await.unwrap();
+        let add = async |directory: &Directory, start: u32| {
+            for number in start..start + 50 {
+                directory.add(&user(&format!("user-{number}")), &key(number)).await.unwrap();
+            }
         };
-        assert_eq!(one.key_of(&name).await.unwrap(), Some(winner));
-        assert_eq!(other.key_of(&name).await.unwrap(), Some(winner));
+        let read = async {
+            let mut last = 0;
+            while last < 100 {
+                let (users, again) = (other.list().await.unwrap().len(), one.list().await.unwrap().len());
+                assert!(last <= users && users <= again, "{last} {users} {again}");
+                last = again;
+            }
+        };
+        tokio::join!(add(&one, 0), add(&other, 1000), read);
+        assert_eq!(one.revision().await.unwrap(), before + 100);
+        assert_eq!(other.revision().await.unwrap(), before + 100);
+    }
+}
+
+#[tokio::test]
+async fn two_add_one_name_or_one_key_and_one_of_them_wins() {
+    for place in Place::all() {
+        let (one, other) = (place.create().await, place.open().await);
+        for round in 0..20 {
+            let name = user(&format!("user-{round}"));
+            let (mine, theirs) = (key(2 * round), key(2 * round + 1));
+            let (a, b) = tokio::join!(one.add(&name, &mine), other.add(&name, &theirs));
+            let winner = match (a, b) {
+                (Ok(()), Err(DirectoryError::AlreadyRegistered(_))) => mine,
+                (Err(DirectoryError::AlreadyRegistered(_)), Ok(())) => theirs,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(one.key_of(&name).await.unwrap(), Some(winner));
+            assert_eq!(other.key_of(&name).await.unwrap(), Some(winner));
+
+            let (mine, theirs) = (user(&format!("mine-{round}")), user(&format!("theirs-{round}")));
+            let key = key(1000 + round);
+            match tokio::join!(one.add(&mine, &key), other.add(&theirs, &key)) {
+                (Ok(()), Err(DirectoryError::KeyTaken(name))) => assert_eq!(name, mine),
+                (Err(DirectoryError::KeyTaken(name)), Ok(())) => assert_eq!(name, theirs),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }
 
 #[tokio::test]
 async fn another_process_changes_it_while_this_one_reads() {
-    let (_dir, path, directory) = new_directory().await;
-    let revision = directory.revision().await.unwrap();
-    let mut process = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "what_the_other_process_does", "--ignored"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    process.stdin.take().unwrap().write_all(path.to_str().unwrap().as_bytes()).unwrap();
-    let seen = async {
-        while directory.key_of(&user("last")).await.unwrap().is_none() {
-            directory.list().await.unwrap();
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), seen).await.expect("the other process's changes are seen");
-    assert!(process.wait().unwrap().success());
-    assert_eq!(directory.revision().await.unwrap(), revision + 21);
-    assert_eq!(directory.list().await.unwrap().len(), 21);
+    for place in Place::all() {
+        let directory = place.create().await;
+        let revision = directory.revision().await.unwrap();
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "what_the_other_process_does", "--ignored"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let password = place.password.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let told = format!("{}\n{password}\n", place.location.written());
+        process.stdin.take().unwrap().write_all(told.as_bytes()).unwrap();
+        let seen = async {
+            while directory.key_of(&user("last")).await.unwrap().is_none() {
+                directory.list().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), seen).await.expect("the other process's changes are seen");
+        assert!(process.wait().unwrap().success());
+        assert_eq!(directory.revision().await.unwrap(), revision + 21);
+        assert_eq!(directory.list().await.unwrap().len(), 21);
+    }
 }
 
 #[tokio::test]
-#[ignore = "runs inside another_process_changes_it_while_this_one_reads, which gives it the path"]
+#[ignore = "runs inside another_process_changes_it_while_this_one_reads, which tells it the place"]
 async fn what_the_other_process_does() {
-    let mut path = String::new();
-    std::io::stdin().read_to_string(&mut path).unwrap();
-    if path.is_empty() {
-        return;
-    }
-    let directory = Directory::open(Path::new(&path)).await.unwrap();
+    let mut told = String::new();
+    std::io::stdin().read_to_string(&mut told).unwrap();
+    let mut told = told.lines();
+    let Some(location) = told.next() else { return };
+    let password = told.next().filter(|password| !password.is_empty()).map(Path::new);
+    let directory = Directory::open_at(&location.parse().unwrap(), password).await.unwrap();
     for number in 0..20 {
         directory.add(&user(&format!("user-{number}")), &key(number)).await.unwrap();
     }
@@ -277,106 +254,16 @@ async fn what_the_other_process_does() {
 }
 
 #[tokio::test]
-async fn nothing_is_overwritten() {
-    let (dir, path, directory) = new_directory().await;
-    directory.add(&user("alice"), &key(1)).await.unwrap();
-    assert!(matches!(Directory::create(&path).await, Err(DirectoryError::Exists(at)) if at == path));
-    assert_eq!(directory.list().await.unwrap().len(), 1);
-    let other = dir.path().join("other");
-    std::os::unix::fs::symlink("nowhere", &other).unwrap();
-    assert!(matches!(Directory::create(&other).await, Err(DirectoryError::Exists(_))));
-    assert!(fs::symlink_metadata(dir.path().join("nowhere")).is_err());
-    let nowhere = dir.path().join("no such dir").join("directory.db");
-    assert!(matches!(Directory::create(&nowhere).await, Err(DirectoryError::Failed { .. })));
-}
-
-#[tokio::test]
-async fn files_that_are_no_directory_are_left_as_they_are() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("directory.db");
-    let missing = Directory::open(&path).await.unwrap_err();
-    assert!(matches!(missing, DirectoryError::Missing(_)));
-    assert!(missing.to_string().contains("`sottovoce server init`"), "{missing}");
-    assert!(!path.exists());
-    assert!(matches!(Directory::open(dir.path()).await, Err(DirectoryError::Foreign(_))));
-
-    for text in ["", "not a database\n", &"x".repeat(10_000)] {
-        fs::write(&path, text).unwrap();
-        assert!(matches!(Directory::open(&path).await, Err(DirectoryError::Foreign(_))), "{} bytes", text.len());
-        assert_eq!(fs::read_to_string(&path).unwrap(), text);
-    }
-    fs::remove_file(&path).unwrap();
-
-    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-    let mut sql = SqliteConnection::connect_with(&options).await.unwrap();
-    sqlx::raw_sql("CREATE TABLE users (name TEXT, key BLOB)").execute(&mut sql).await.unwrap();
-    sql.close().await.unwrap();
-    let before = fs::read(&path).unwrap();
-    assert!(matches!(Directory::open(&path).await, Err(DirectoryError::Foreign(_))), "another program's");
-    assert_eq!(fs::read(&path).unwrap(), before);
-}
-
-#[tokio::test]
-async fn a_later_schema_and_damage_are_told_apart() {
-    let (_dir, path, directory) = new_directory().await;
-    directory.add(&user("alice"), &key(1)).await.unwrap();
-    let mut sql = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&path)).await.unwrap();
-
-    sqlx::raw_sql("PRAGMA user_version = 2").execute(&mut sql).await.unwrap();
-    let newer = Directory::open(&path).await.unwrap_err();
-    assert!(matches!(newer, DirectoryError::Newer { found: 2, .. }), "{newer}");
-    sqlx::raw_sql("PRAGMA user_version = 1").execute(&mut sql).await.unwrap();
-
-    sqlx::raw_sql("INSERT INTO users VALUES ('Bob', zeroblob(32))").execute(&mut sql).await.unwrap();
-    let directory = Directory::open(&path).await.unwrap();
-    assert!(matches!(directory.list().await, Err(DirectoryError::Damaged(_))), "a name in upper case");
-    sqlx::raw_sql("DELETE FROM users WHERE name = 'Bob'").execute(&mut sql).await.unwrap();
-    assert_eq!(directory.list().await.unwrap().len(), 1);
-
-    sqlx::raw_sql("DROP TABLE users").execute(&mut sql).await.unwrap();
-    assert!(matches!(directory.key_of(&user("alice")).await, Err(DirectoryError::Failed { .. })), "nobody gets in");
-}
-
-#[tokio::test]
-async fn odd_paths_are_paths() {
-    let dir = tempfile::tempdir().unwrap();
-    for name in [":memory:", "a b?mode=memory", "file:x", "é%20#"] {
-        let path = dir.path().join(name);
-        let directory = Directory::create(&path).await.unwrap();
+async fn debug_and_what_is_logged_show_no_user_and_no_password() {
+    for place in Place::all() {
+        let directory = place.create().await;
         directory.add(&user("alice"), &key(1)).await.unwrap();
+        let shown = |text: String| text.contains("alice") || text.contains(postgres::PASSWORD);
+        assert!(!shown(format!("{directory:?}")));
         directory.close().await;
-        assert!(fs::metadata(&path).unwrap().len() > 0, "{name}");
-        assert_eq!(Directory::open(&path).await.unwrap().list().await.unwrap().len(), 1, "{name}");
+        let error = directory.key_of(&user("alice")).await.unwrap_err();
+        assert!(!shown(format!("{error} {error:?}")));
+        let nowhere = Directory::create_at(&place.location, Some(Path::new("/nowhere"))).await.unwrap_err();
+        assert!(!shown(format!("{nowhere} {nowhere:?}")));
     }
-}
-
-#[tokio::test]
-async fn what_may_not_be_written_says_so() {
-    let (dir, path, directory) = new_directory().await;
-    directory.close().await;
-    let with_mode = async |place: &Path, mode| {
-        let usual = fs::metadata(place).unwrap().permissions();
-        fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
-        let opened = Directory::open(&path).await;
-        fs::set_permissions(place, usual).unwrap();
-        opened
-    };
-    let (file, folder) = (with_mode(&path, 0o400).await, with_mode(dir.path(), 0o500).await);
-    if file.is_ok() {
-        // Modes do not bind root.
-        folder.unwrap();
-        return;
-    }
-    assert!(matches!(file, Err(DirectoryError::ReadOnly(_))), "{file:?}");
-    assert!(matches!(folder, Err(DirectoryError::ReadOnly(_))), "{folder:?}");
-}
-
-#[tokio::test]
-async fn debug_and_what_is_logged_show_no_user() {
-    let (_dir, _path, directory) = new_directory().await;
-    directory.add(&user("alice"), &key(1)).await.unwrap();
-    assert!(!format!("{directory:?}").contains("alice"));
-    directory.close().await;
-    let error = directory.key_of(&user("alice")).await.unwrap_err();
-    assert!(!format!("{error} {error:?}").contains("alice"));
 }

@@ -17,7 +17,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use server::{config::Config, directory::Directory, setup};
+use server::{config::Config, setup};
 use tokio::{net::TcpListener, sync::mpsc as channel};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -121,7 +121,7 @@ async fn open(
     let config = Config::load(&setup::config_path(dir)).map_err(|error| failed(&error))?;
     let key = zeroize::Zeroizing::new(read(setup::key_path(dir))?);
     let tls = identity::server_config(&read(setup::certificate_path(dir))?, &key).map_err(|error| failed(&error))?;
-    let directory = Directory::open(&setup::directory_path(dir)).await.map_err(|error| failed(&error))?;
+    let directory = setup::open_directory(dir, &config).await.map_err(|error| failed(&error))?;
     // For tries: what is not asked for is not done on a network.
     let listen = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, config.listen.port())));
     let listener = TcpListener::bind(listen)

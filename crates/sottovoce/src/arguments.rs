@@ -48,6 +48,14 @@ pub(crate) enum Server {
         /// The key of that certificate (PEM)
         #[arg(long, requires = "cert")]
         cert_key: Option<PathBuf>,
+        /// Where to have the directory of users instead of in a file in DIR: the URL of a PostgreSQL database that is empty,
+        /// or has the directory of another node. No password in it
+        // A text, since what is wrong with it is not to be told by repeating it.
+        #[arg(long)]
+        directory: Option<String>,
+        /// File with PostgreSQL's password in its first line
+        #[arg(long, requires = "directory")]
+        directory_password_file: Option<PathBuf>,
     },
     /// Run the server; prints `listening on ADDR` once it accepts connections
     Run {

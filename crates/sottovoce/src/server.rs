@@ -9,7 +9,13 @@ use std::{
     time::SystemTime,
 };
 
-use ::server::{Server, cluster::Settings, config::Config, directory::Directory, setup};
+use ::server::{
+    Server,
+    cluster::Settings,
+    config::Config,
+    directory::{Directory, Location},
+    setup,
+};
 use identity::{parse_public_line, public_line};
 use protocol::PublicKey;
 use tracing_subscriber::{
@@ -36,10 +42,22 @@ pub(crate) async fn administer(command: Command) -> Result<(), Failure> {
     // Certificate keys are secrets, too.
     process::keep_memory_private();
     match command {
-        Command::Init { dir, host, cert, cert_key } => {
-            let written = setup::init(&dir, &host, cert.zip(cert_key), now()).await?;
-            for path in written {
+        Command::Init { dir, host, cert, cert_key, directory, directory_password_file } => {
+            let mut config = Config::new(host);
+            if let Some(directory) = directory {
+                let location = directory.parse::<Location>();
+                config.directory = location.map_err(|error| Failure::new(format_args!("--directory {error}")))?;
+            }
+            // Here a path starts from where one is, in the configuration from the server's folder.
+            config.directory_password_file =
+                directory_password_file.map(std::path::absolute).transpose().map_err(Failure::new)?;
+            let made = setup::init_as(&dir, &config, cert.zip(cert_key), now()).await?;
+            for path in made.files {
                 print(format_args!("made {}", path.display()))?;
+            }
+            if let Location::Postgres(address) = &config.directory {
+                let verb = if made.has_new_directory { "made" } else { "found" };
+                print(format_args!("{verb} the directory of users {address}"))?;
             }
             print(format_args!("next: sottovoce user add NAME --dir {} < key.pub", dir.display()))?;
             print(format_args!("      sottovoce server run --dir {}", dir.display()))
@@ -88,20 +106,20 @@ pub(crate) async fn register(command: User) -> Result<(), Failure> {
     match command {
         User::Add { name, dir, key } => {
             let key = read_key(&key)?;
-            directory(&dir).await?.add(&name, &key).await?;
+            directory_of(&dir).await?.add(&name, &key).await?;
             print(format_args!("{name} may log in now"))
         }
         User::List { dir } => {
-            let users = directory(&dir).await?.list().await?;
+            let users = directory_of(&dir).await?.list().await?;
             users.iter().try_for_each(|(name, key)| print(format_args!("{name} {}", public_line(key, ""))))
         }
         User::Remove { name, dir } => {
-            directory(&dir).await?.remove(&name).await?;
+            directory_of(&dir).await?.remove(&name).await?;
             print(format_args!("{name} is removed"))
         }
         User::Replace { name, dir, key } => {
             let key = read_key(&key)?;
-            directory(&dir).await?.replace(&name, &key).await?;
+            directory_of(&dir).await?.replace(&name, &key).await?;
             print(format_args!("{name} has the new key"))
         }
     }
@@ -127,11 +145,14 @@ pub(crate) async fn open(dir: &Path, config: Config) -> Result<Server, Failure> 
         )));
     }
     let others = Settings::of(&config, dir)?;
-    Ok(Server::bind(config, Arc::clone(&tls), directory(dir).await?, others).await?)
+    let directory = setup::open_directory(dir, &config).await?;
+    Ok(Server::bind(config, Arc::clone(&tls), directory, others).await?)
 }
 
-async fn directory(dir: &Path) -> Result<Directory, Failure> {
-    Ok(Directory::open(&setup::directory_path(dir)).await?)
+/// The directory of the server of `dir`, wherever its configuration has it.
+async fn directory_of(dir: &Path) -> Result<Directory, Failure> {
+    let config = Config::load(&setup::config_path(dir))?;
+    Ok(setup::open_directory(dir, &config).await?)
 }
 
 fn read_key(path: &Path) -> Result<PublicKey, Failure> {

@@ -161,7 +161,7 @@ impl Settings {
         let RouterSetting::Nats(servers) = &config.router else {
             return Ok(None);
         };
-        let file = |name: &str| (!name.is_empty()).then(|| dir.join(name));
+        let file = |path: &Option<PathBuf>| path.as_ref().map(|path| dir.join(path));
         let ca = file(&config.router_ca);
         let is_tls = ca.is_some() || servers.iter().any(|server| server.is_tls || server.is_elsewhere());
         Ok(Some(Self {
