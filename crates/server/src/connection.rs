@@ -382,7 +382,8 @@ impl Connection {
         let Err(why) = self.pass_on(&to, signal) else {
             return;
         };
-        if let (Undelivered::Absent, Some(request), Some(_), None) = (why, request, &self.relay.cluster, &self.awaited) {
+        if let (Undelivered::Absent, Some(request), Some(_), None) = (why, request, &self.relay.cluster, &self.awaited)
+        {
             // Who has been let in by another node may ask somebody else to be asked before this one has heard of it.
             self.awaited = Some(Awaited::Whereabouts(to, request));
             return;

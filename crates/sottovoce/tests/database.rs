@@ -45,7 +45,7 @@ impl Relay {
         fs::write(dir.path().join("password"), format!("{PASSWORD}\n")).unwrap();
         let (mut server, address) = run_server_telling(&folder, "127.0.0.1:0", Stdio::piped());
         let log = read_to_end(server.stderr.take().unwrap());
-        Self { world: World { dir, address, server }, log }
+        Self { world: World::around(dir, server, address), log }
     }
 
     /// Tells it to stop, and waits until it has: what it logged.

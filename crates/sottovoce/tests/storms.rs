@@ -17,6 +17,7 @@ mod storm;
 use std::time::Duration;
 
 use client::Account;
+use common::first_login;
 use protocol::{
     Accept, Asked, ChatHeader, ChatId, Close, CloseReason, Code, Establish, Held, Login, Message, Page, Request,
     Resume, ServerError, ToClient, ToServer, TooFast,

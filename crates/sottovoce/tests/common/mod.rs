@@ -86,6 +86,11 @@ impl World {
         dir
     }
 
+    /// A world whose one server runs already.
+    pub(crate) fn around(dir: TempDir, server: Child, address: String) -> Self {
+        Self { dir, address, server, several: None }
+    }
+
     /// Sends the server a signal that ends it, and waits for the end.
     pub(crate) fn goes(&mut self, how: Signal) {
         if self.several.is_some() {
