@@ -34,6 +34,9 @@ use crate::{
 /// Bytes of the longest file that is read for a public key; a line has some hundred.
 const MAX_KEY_FILE: u64 = 64 * 1024;
 
+/// A library that logs unless it is named in the filter.
+const QUIET: &str = "async_nats";
+
 /// Files that a server needs for other things than connections: its directory, above all, which is opened several times.
 const OTHER_FILES: usize = 64;
 
@@ -177,6 +180,11 @@ fn log(filter: &str) -> Result<(), Failure> {
              the program named, \"info,server=debug\""
         ))
     })?;
+    // What it says of its connections the server says in its own words, and once.
+    let targets = match filter.contains(QUIET) {
+        true => targets,
+        false => targets.with_target(QUIET, LevelFilter::OFF),
+    };
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     tracing_subscriber::registry().with(lines).with(targets).init();
     Ok(())

@@ -14,7 +14,13 @@ mod common;
 mod people;
 mod raw;
 
-use std::{fs, process::Command, sync::Barrier, thread, time::Duration};
+use std::{
+    fs,
+    process::Command,
+    sync::{Barrier, mpsc},
+    thread,
+    time::Duration,
+};
 
 use common::{Client, PATIENCE, PROGRAM, World, fails, now, ok, several::nats::Nats, several::set, talk};
 use protocol::{ChatId, Request, ServerError, ToClient, ToServer};
@@ -70,20 +76,24 @@ fn of_two_log_ins_at_the_same_moment_one_stays_and_all_nodes_agree_which() {
             let bytes = [[caller; 8], round.to_be_bytes()].concat();
             ChatId::from_bytes(bytes.try_into().unwrap())
         });
+        let (told, is_told) = mpsc::channel();
         let ends = thread::scope(|scope| {
             let both = [0, 1].map(|node| {
-                let (start, alice, port) = (&start, &alice, world.port_of_node(node));
+                let (start, alice, port, told) = (&start, &alice, world.port_of_node(node), told.clone());
                 scope.spawn(move || {
                     let mut raw = Raw::connect(port, alice.tls.clone()).unwrap();
                     start.wait();
                     raw.say(&alice.login());
                     assert!(matches!(raw.hear(), Some(ToClient::LoggedIn(_))));
-                    stay(raw)
+                    let asked = stay(raw);
+                    let _ = told.send(asked.is_some());
+                    asked
                 })
             });
+            assert!(!is_told.recv_timeout(PATIENCE).unwrap(), "one is replaced before anybody asks");
             for (caller, chat) in callers.iter_mut().zip(chats) {
                 let begin = now();
-                // She may just be on her way, and then there is nobody for a moment.
+                // The caller's node may have heard of neither yet.
                 loop {
                     caller.say(&ToServer::RequestToTalk(Request { peer: alice.name.clone(), chat }));
                     match caller.hear() {
@@ -116,8 +126,6 @@ fn stay(mut raw: Raw) -> Option<Vec<ChatId>> {
                 }
             }
             Some(ToClient::Error(ServerError::Replaced)) => return None,
-            // A caller that was told that there is nobody for she had been replaced asks again.
-            Some(ToClient::ChatClosed(_)) => {}
             other => panic!("{other:?} after {asked:?}"),
         }
     }
@@ -268,7 +276,7 @@ fn a_node_with_wrong_settings_says_which_and_does_not_start() {
     let Some(nats) = Nats::start() else { return };
     let Some(without_jetstream) = Nats::with(|_| String::new()) else { return };
     let Some(guarded) = Nats::with(|dir| {
-        format!("jetstream {{ store_dir: {dir:?} }}\nauthorization {{ user: node, password: secret }}\n")
+        format!("jetstream {{ store_dir: {dir:?} }}\nauthorization {{ user: node, password: swordfish }}\n")
     }) else {
         return;
     };
@@ -285,7 +293,7 @@ fn a_node_with_wrong_settings_says_which_and_does_not_start() {
         for file in ["ca.pem", "server.pem", "server.key", "server.toml", "directory.db"] {
             fs::copy(world.server_dir().join(file), folder.join(file)).unwrap();
         }
-        fs::write(folder.join("open"), "node\nsecret\n").unwrap();
+        fs::write(folder.join("open"), "node\nswordfish\n").unwrap();
         set(&folder, "metrics = \"off\"");
         set(&folder, settings);
         fails(Command::new(PROGRAM).args(["server", "run", "--listen", "127.0.0.1:0", "--dir"]).arg(&folder))
@@ -293,7 +301,7 @@ fn a_node_with_wrong_settings_says_which_and_does_not_start() {
     let says = |settings: &str, parts: &[&str]| {
         let line = refused(settings);
         assert!(parts.iter().all(|part| line.contains(part)), "{settings}: {line}");
-        assert!(!line.contains("secret"), "{line}");
+        assert!(!line.contains("swordfish"), "{line}");
     };
     says(
         &format!("router = \"nats://127.0.0.1:{nobody}\""),
@@ -302,7 +310,7 @@ fn a_node_with_wrong_settings_says_which_and_does_not_start() {
     let silent = silent.local_addr().unwrap();
     says(&format!("router = \"nats://{silent}\""), &["cannot be reached", "see that it runs"]);
     says("router = \"http://127.0.0.1:80\"", &["line ", "router should be \"local\"", "nats://"]);
-    says("router = \"nats://node:secret@127.0.0.1:4222\"", &["line ", "router_credentials"]);
+    says("router = \"nats://node:swordfish@127.0.0.1:4222\"", &["line ", "router_credentials"]);
     says(&format!("router = \"{}\"", without_jetstream.url()), &["needs JetStream"]);
     says(&format!("router = \"{}\"", guarded.url()), &["refuses this node", "router_credentials"]);
     let with = |file: &str| format!("router = \"{}\"\nrouter_credentials = \"{file}\"", guarded.url());
@@ -314,7 +322,7 @@ fn a_node_with_wrong_settings_says_which_and_does_not_start() {
     let other = World::of_nodes(1, "").unwrap();
     let strange = world.dir.path().join("strange");
     ok(Command::new(PROGRAM).args(["server", "init", "--host", "127.0.0.1", "--dir"]).arg(&strange));
-    set(&strange, &format!("router = \"{}\"", other.several().nats.url()));
+    set(&strange, &format!("metrics = \"off\"\nrouter = \"{}\"", other.several().nats.url()));
     let line = fails(Command::new(PROGRAM).args(["server", "run", "--listen", "127.0.0.1:0", "--dir"]).arg(&strange));
     assert!(line.contains("is that of localhost") && line.contains("a cluster of its own"), "{line}");
 }
