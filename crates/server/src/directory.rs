@@ -28,18 +28,19 @@ pub(crate) const MAX_AT_ONCE: usize = 1000;
 
 /// The register of users. Clones share its connections.
 #[derive(Clone)]
-pub struct Directory(Arc<Store>);
+pub struct Directory(Store);
 
+#[derive(Clone)]
 enum Store {
-    Sqlite(Sqlite),
-    Postgres(Postgres),
+    Sqlite(Arc<Sqlite>),
+    Postgres(Arc<Postgres>),
 }
 
 /// Asks whichever store it is: SQLite at once, PostgreSQL in some manner, and again if that was on a connection that had been
 /// lost.
 macro_rules! ask {
     ($directory:ident, $manner:ident, $query:ident $(, $argument:expr)*) => {
-        match &*$directory.0 {
+        match &$directory.0 {
             Store::Sqlite(store) => {
                 let mut connection = store.connection().await?;
                 let answer = Queries::<sqlx::Sqlite>::$query(&mut connection $(, $argument)*).await;
@@ -69,7 +70,7 @@ impl Directory {
     /// [`DirectoryError::Exists`] when there is something at `path`, which is then left as it is;
     /// [`DirectoryError::Failed`] when the system does not let the file be made. Nothing is left behind.
     pub async fn create(path: &Path) -> Result<Self, DirectoryError> {
-        Ok(Self::of(Store::Sqlite(Sqlite::create(path).await?)))
+        Ok(Self(Store::Sqlite(Arc::new(Sqlite::create(path).await?))))
     }
 
     /// Makes an empty directory at `location`: in a new SQLite file, or in a PostgreSQL database that is empty. One that
@@ -87,7 +88,7 @@ impl Directory {
             Location::Postgres(address) => {
                 let password = password_file.map(postgres::read_password).transpose()?;
                 let (store, is_new) = Postgres::create(address, password.as_ref().map(|text| text.as_str())).await?;
-                (Self::of(Store::Postgres(store)), is_new)
+                (Self(Store::Postgres(Arc::new(store))), is_new)
             }
         })
     }
@@ -98,7 +99,7 @@ impl Directory {
     /// [`DirectoryError::Missing`], [`DirectoryError::Foreign`], [`DirectoryError::Newer`],
     /// [`DirectoryError::ReadOnly`] or [`DirectoryError::Failed`]; the file is as it was.
     pub async fn open(path: &Path) -> Result<Self, DirectoryError> {
-        Ok(Self::of(Store::Sqlite(Sqlite::open(path).await?)))
+        Ok(Self(Store::Sqlite(Arc::new(Sqlite::open(path).await?))))
     }
 
     /// Opens the directory at `location`, to read and change it. One that an earlier version made is brought up to date.
@@ -115,7 +116,7 @@ impl Directory {
             Location::Postgres(address) => {
                 let password = password_file.map(postgres::read_password).transpose()?;
                 let store = Postgres::open(address, password.as_ref().map(|text| text.as_str())).await?;
-                Ok(Self::of(Store::Postgres(store)))
+                Ok(Self(Store::Postgres(Arc::new(store))))
             }
         }
     }
@@ -126,7 +127,7 @@ impl Directory {
     /// # Errors
     /// [`DirectoryError`] when it cannot be read.
     pub async fn open_all(&self) -> Result<(), DirectoryError> {
-        match &*self.0 {
+        match &self.0 {
             Store::Sqlite(store) => store.open_all().await,
             Store::Postgres(store) => store.open_all().await,
         }
@@ -155,7 +156,7 @@ impl Directory {
     /// What the files that hold the directory look like at `now`, without opening them. `None` if they cannot be looked
     /// at, or were written to so lately that another change need not show, or if it is not in files of this machine.
     pub fn stamp(&self, now: SystemTime) -> Option<Stamp> {
-        match &*self.0 {
+        match &self.0 {
             Store::Sqlite(store) => store.stamp(now),
             Store::Postgres(_) => None,
         }
@@ -211,19 +212,15 @@ impl Directory {
 
     /// Closes this directory and all its clones, when what they are doing is done.
     pub async fn close(&self) {
-        match &*self.0 {
+        match &self.0 {
             Store::Sqlite(store) => store.close().await,
             Store::Postgres(store) => store.close().await,
         }
     }
 
-    fn of(store: Store) -> Self {
-        Self(Arc::new(store))
-    }
-
     /// SQLite keeps what was removed in its file. PostgreSQL has files, logs and copies that are beyond a client.
     async fn forget(&self) {
-        if let Store::Sqlite(store) = &*self.0 {
+        if let Store::Sqlite(store) = &self.0 {
             store.forget().await;
         }
     }
@@ -231,7 +228,7 @@ impl Directory {
 
 impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let location: &dyn fmt::Debug = match &*self.0 {
+        let location: &dyn fmt::Debug = match &self.0 {
             Store::Sqlite(store) => &store.path(),
             Store::Postgres(store) => &store.location(),
         };

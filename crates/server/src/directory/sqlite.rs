@@ -20,8 +20,7 @@ use super::{
     schema::{Progress, Steps},
 };
 
-/// A directory in a file. Clones share its connections.
-#[derive(Clone)]
+/// A directory in a file.
 pub(super) struct Sqlite {
     pool: SqlitePool,
     path: PathBuf,
