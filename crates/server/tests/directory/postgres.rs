@@ -319,6 +319,19 @@ async fn whatever_happens_to_it_a_look_fails_soon_and_succeeds_when_it_is_back()
 }
 
 #[tokio::test]
+async fn of_connections_that_were_lost_without_a_word_one_costs_a_look_and_the_others_none() {
+    let Some(server) = Postgres::start() else { return };
+    let database = server.database();
+    let (directory, _) = create(&server.socket_url(&database), None).await.unwrap();
+    directory.open_all().await.unwrap();
+    server.freezes_connections(&database);
+    let lost = directory.revision().await.unwrap_err();
+    assert!(matches!(lost, DirectoryError::Silent { .. }), "{lost:?}");
+    directory.revision().await.unwrap();
+    directory.add(&user("alice"), &key(1)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_node_that_freezes_in_the_middle_of_a_change_holds_the_others_up_for_seconds_only() {
     let Some(server) = Postgres::shared() else { return };
     let database = server.database();

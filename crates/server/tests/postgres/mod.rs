@@ -1,5 +1,6 @@
 //! A PostgreSQL of a test's own: real, thrown away, on loopback. Other test crates include this file by its path.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
+#![expect(clippy::disallowed_methods, reason = "where programs are, and whether a test may skip, the environment says")]
 
 use std::{
     fs,
@@ -161,6 +162,15 @@ impl Postgres {
         }
         for process in self.family() {
             let _ = kill_process(process, Signal::STOP);
+        }
+    }
+
+    /// Stops those of its processes from running that serve connections to a database, as if the network had lost these.
+    /// New connections are served by others.
+    pub(crate) fn freezes_connections(&self, database: &str) {
+        let processes = self.sql("postgres", &format!("SELECT pid FROM pg_stat_activity WHERE datname = '{database}'"));
+        for process in processes.lines() {
+            kill_process(Pid::from_raw(process.parse().unwrap()).unwrap(), Signal::STOP).unwrap();
         }
     }
 
