@@ -55,6 +55,11 @@ idle_timeout = "2h"
 request_timeout = "13s"
 establishment_timeout = "14s"
 grace_period = "15s"
+router = "tls://nats.example:4223,nats://10.0.0.5:4222"
+router_ca = "nats.pem"
+router_credentials = "nats.creds"
+router_replicas = 3
+cluster = "chat-1"
 directory_poll = "2s"
 shutdown_timeout = "16s"
 drain_delay = "17s"
@@ -100,6 +105,11 @@ fn every_setting_can_be_changed() {
         log: "warn".to_owned(),
         directory: "postgres://sottovoce@db.example:5433/chat?sslmode=verify-full&sslrootcert=db.pem".parse().unwrap(),
         directory_password_file: Some("db.password".into()),
+        router: "tls://nats.example:4223,nats://10.0.0.5:4222".parse().unwrap(),
+        router_ca: Some("nats.pem".into()),
+        router_credentials: Some("nats.creds".into()),
+        router_replicas: 3,
+        cluster: "chat-1".to_owned(),
         handshake_timeout: s(11),
         login_timeout: s(12),
         refusal_delay: Duration::from_millis(1300),

@@ -69,7 +69,7 @@ fn the_figures_follow_what_people_do() {
     let mut stranger = Holder::stranger(&world, "carol").connect();
     let waiting = until(port, |now| now["sottovoce_connections_pending"] == 1.0);
     assert_eq!((waiting["sottovoce_connections"], waiting["sottovoce_sessions"]), (3.0, 2.0));
-    stranger.say(&ToServer::Login("carol".parse::<protocol::UserName>().unwrap().into()));
+    stranger.say(&ToServer::Login(common::first_login("carol")));
     assert_eq!(stranger.hear_all(), [ToClient::Error(ServerError::UnknownUser)]);
     let mut garbage = socket(people::port_of(&world));
     garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
