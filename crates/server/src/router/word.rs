@@ -140,10 +140,11 @@ impl Word {
         match &word.body {
             // A session is where it says that it is, or could speak for one that is elsewhere.
             Body::Signal { signal, .. } if signal.session.node != word.from => Err(Misheard::Malformed),
-            Body::Signal { signal: Signal { kind, .. }, .. } => match kind {
-                SignalKind::Undelivered { .. } | SignalKind::Lapsed(_) => Err(Misheard::Malformed),
-                _ => Ok(word),
-            },
+            Body::Signal { signal, .. }
+                if matches!(signal.kind, SignalKind::Undelivered { .. } | SignalKind::Lapsed(_)) =>
+            {
+                Err(Misheard::Malformed)
+            }
             _ => Ok(word),
         }
     }

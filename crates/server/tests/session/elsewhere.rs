@@ -102,7 +102,8 @@ fn a_session_cut_off_from_its_peer_ends_so_that_its_client_finds_another_node() 
 
 #[test]
 fn who_reaches_the_others_again_in_time_stays() {
-    let answers: [(fn() -> Input, Vec<Output>); 2] = [
+    type Answer = (fn() -> Input, Vec<Output>);
+    let answers: [Answer; 2] = [
         // The line opens.
         (
             || {
