@@ -98,7 +98,17 @@ fn timers_and_queues_of_a_server() {
     let (_, defaults) = config.split_once("    pub fn new(name: ServerName) -> Self {\n        Self {\n").unwrap();
     let (defaults, _) = defaults.split_once("        }\n").unwrap();
     let mut real = Numbers::new();
-    let texts = ["listen", "metrics", "log", "router", "router_ca", "router_credentials", "cluster"];
+    let texts = [
+        "listen",
+        "metrics",
+        "log",
+        "directory",
+        "directory_password_file",
+        "router",
+        "router_ca",
+        "router_credentials",
+        "cluster",
+    ];
     for line in defaults.lines().filter(|line| !line.contains("name,")) {
         let (key, default) = line.trim().trim_end_matches(',').split_once(": ").unwrap();
         if !texts.contains(&key) {
