@@ -168,6 +168,7 @@ fn chats_go_on_after_an_orderly_restart_and_their_users_come_back_spread() {
     for (names, clients) in &mut pairs {
         let ledgers = clients.each_mut().map(|client| {
             let mut ledger = Ledger::default();
+            // The first wait. Whoever comes before the server is there again has more of them.
             while !ledger.events.contains_key("reconnecting") {
                 let event = client.next().unwrap();
                 if event["event"] == "error" {
@@ -177,7 +178,6 @@ fn chats_go_on_after_an_orderly_restart_and_their_users_come_back_spread() {
                 ledger.note(&event);
             }
             ledger.listen(client, MESSAGES, MESSAGES);
-            assert_eq!(ledger.events["reconnecting"], 1, "{:?}", ledger.events);
             ledger
         });
         let [alice, bob] = &ledgers;
@@ -186,8 +186,9 @@ fn chats_go_on_after_an_orderly_restart_and_their_users_come_back_spread() {
     }
     waits.sort();
     println!("waits of {} clients after an orderly restart, in ms: {waits:?}", waits.len());
-    assert!(waits.iter().all(|wait| (500..=3000).contains(wait)));
-    assert!(waits[waits.len() - 1] - waits[0] > 500, "spread: {waits:?}");
+    assert_eq!(waits.len(), 2 * PAIRS);
+    assert!(waits.iter().all(|wait| (50..=500).contains(wait)));
+    assert!(waits[waits.len() - 1] - waits[0] > 100, "spread: {waits:?}");
 }
 
 #[test]
