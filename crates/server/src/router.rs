@@ -132,10 +132,14 @@ impl Router {
         if let Some(Place::Here(entry)) = state.users.get(user)
             && entry.id == id
         {
-            let revision = entry.revision;
+            let (revision, other) = (entry.revision, entry.other);
             state.users.remove(user);
             if let Some(revision) = revision {
                 self.links.run(Errand::Strike { user: user.clone(), revision });
+            }
+            // Nobody tells this node again of the newer one that was seen already.
+            if let Some(there) = other.and_then(Other::there) {
+                state.users.insert(user.clone(), Place::There(there));
             }
         }
     }

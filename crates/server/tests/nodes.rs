@@ -397,7 +397,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 20000, ..ProptestConfig::default() })]
 
     #[test]
     fn each_user_has_one_session_in_the_end_and_all_nodes_agree_where(events in prop::collection::vec(event(), 0..120)) {
@@ -408,6 +408,22 @@ proptest! {
         world.settles();
         world.check();
     }
+}
+
+/// Its newer one was seen before the claim of the older was made again, and nobody tells of it twice.
+#[test]
+fn whoever_leaves_where_they_were_is_not_forgotten_where_they_are() {
+    const CAROL: usize = 2;
+    let log_in = |node| Event::LogIn { node, user: CAROL, client: 0, is_late: false };
+    let mut world = World::new();
+    let comes_online = |node| [log_in(node), Event::BucketHears(node, 0), Event::NodeHears(node, 0)];
+    comes_online(0).iter().for_each(|event| world.happens(event));
+    [Event::BucketLost, Event::Back(2)].iter().for_each(|event| world.happens(event));
+    comes_online(2).iter().for_each(|event| world.happens(event));
+    [Event::Back(0), Event::Leaves(0, 0)].iter().for_each(|event| world.happens(event));
+    world.settles();
+    assert_eq!(world.online().keys().cloned().collect::<Vec<_>>(), [user(CAROL)]);
+    world.check();
 }
 
 /// Two nodes that know of each other, with alice on the first and bob on the second.

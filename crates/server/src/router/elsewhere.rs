@@ -60,6 +60,13 @@ pub(super) struct Other {
     held: Option<ChatId>,
 }
 
+impl Other {
+    /// The session, if there is one.
+    pub(super) fn there(self) -> Option<There> {
+        self.node.map(|node| There { node, revision: self.revision })
+    }
+}
+
 /// What a session that wants to be its user's has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Joined {
@@ -447,9 +454,9 @@ impl State {
 
     /// The session that `user` has here ends, for there is a newer one elsewhere, or was.
     fn gives_way(&mut self, user: &UserName, other: Other) {
-        let Other { revision, node, held } = other;
-        let older = match node {
-            Some(node) => self.users.insert(user.clone(), Place::There(There { node, revision })),
+        let held = other.held;
+        let older = match other.there() {
+            Some(there) => self.users.insert(user.clone(), Place::There(there)),
             None => self.users.remove(user),
         };
         if let Some(Place::Here(older)) = older {
