@@ -53,7 +53,8 @@ fn the_log_of_warnings_and_errors_links_nobody() {
 }
 
 /// What is found here stays out of the log, whatever the story above leaves out: an event that is shown by default may
-/// bear counts, places in the source, and errors of the system and the directory, which name no user.
+/// bear counts, places in the source, nodes, and errors of the system, the directory and the router's server, which name no
+/// user.
 #[test]
 fn what_is_logged_by_default_has_no_field_for_a_person() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -69,7 +70,7 @@ fn what_is_logged_by_default_has_no_field_for_a_person() {
                     };
                     assert!(!message.contains('{'), "{}: {message}", file.display());
                     for field in fields.split(',').map(str::trim).filter(|field| !field.is_empty()) {
-                        let is_known = ["%error", "place"].contains(&field) || COUNTS.contains(&field);
+                        let is_known = ["%error", "%why", "place"].contains(&field) || COUNTS.contains(&field);
                         assert!(is_known, "{}: a field {field} of {message:?}", file.display());
                     }
                 }
@@ -87,8 +88,12 @@ const COUNTS: &[&str] = &[
     "%refused",
     "refused = %since",
     "sessions = count",
+    "users = gone.len()",
     // The server's own.
     "metrics = relay.metrics_port",
+    "node = %cluster.router.home()",
+    "%node",
+    "servers = cluster.settings.servers()",
 ];
 
 #[test]

@@ -154,7 +154,10 @@ async fn connect(settings: &Settings, lost: CancellationToken) -> Result<Client,
         match &event {
             Event::Disconnected | Event::Closed | Event::LameDuckMode => lost.cancel(),
             Event::SlowConsumer(_) => tracing::warn!("more comes from the other nodes than this one takes in"),
-            Event::ServerError(error) => tracing::warn!(%error, "the router's server complains"),
+            Event::ServerError(error) => {
+                let error = without_subject(&error.to_string());
+                tracing::warn!(%error, "the router's server complains");
+            }
             _ => {}
         }
         async {}
@@ -174,6 +177,11 @@ async fn connect(settings: &Settings, lost: CancellationToken) -> Result<Client,
             Err(ClusterError::Unreachable { servers, reason: "the connection did not last".to_owned() })
         }
     }
+}
+
+/// What it complains about is a subject, in quotation marks, which may have the name of a user in it.
+fn without_subject(complaint: &str) -> String {
+    complaint.split('"').step_by(2).collect::<Vec<_>>().join("…")
 }
 
 /// Where a node listens in an attachment of this number.
