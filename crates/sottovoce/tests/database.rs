@@ -10,8 +10,6 @@
 )]
 
 mod common;
-#[path = "../../server/tests/postgres/mod.rs"]
-mod postgres;
 
 use std::{
     fs,
@@ -24,8 +22,11 @@ use std::{
     time::Duration,
 };
 
-use common::{Client, PASSWORD, PATIENCE, PROGRAM, World, fails, now, ok, run_server_telling, talk};
-use postgres::{Postgres, Stop};
+use common::{
+    Client, PASSWORD, PATIENCE, PROGRAM, World, fails, now, ok, run_server_telling,
+    several::postgres::{self, Postgres, Stop},
+    talk,
+};
 use rustix::process::Signal;
 
 /// How fast a removed user's connection has to end.

@@ -13,14 +13,15 @@
 
 mod common;
 mod ledger;
-#[path = "../../server/tests/postgres/mod.rs"]
-mod postgres;
 
-use std::{io::Write as _, process::ChildStdin, process::Command, sync::mpsc, thread, time::Duration};
+use std::{io::Write as _, process::ChildStdin, sync::mpsc, thread, time::Duration};
 
-use common::{PATIENCE, PROGRAM, World, now, ok, talk};
+use common::{
+    PATIENCE, World, now,
+    several::postgres::{Postgres, Stop},
+    talk,
+};
 use ledger::{Ledger, check};
-use postgres::{Postgres, Stop};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -74,15 +75,7 @@ const BLOWS: [(usize, Blow); 22] = [
 #[test]
 fn thousands_of_messages_arrive_once_and_in_order_whatever_goes_and_comes_back() {
     let Some(mut postgres) = Postgres::start() else { return };
-    let scratch = tempfile::tempdir().unwrap();
-    let (database, password) = (postgres.database(), postgres.password_file(scratch.path()));
-    let url = postgres.url(&database);
-    // Makes the tables, which all nodes then share.
-    let mut init = Command::new(PROGRAM);
-    init.args(["server", "init", "--host", "localhost", "--directory", &url, "--directory-password-file"]);
-    ok(init.arg(&password).arg("--dir").arg(scratch.path().join("server")));
-    let settings = format!("directory = {url:?}\ndirectory_password_file = {:?}", password.to_str().unwrap());
-    let Some(mut world) = World::of_nodes(3, &settings) else { return };
+    let Some(mut world) = World::of_nodes_with(&postgres, "localhost", 3, "") else { return };
     world.user("alice");
     world.user("bob");
     let (mut alice, mut bob) = (world.log_in("alice"), world.log_in("bob"));

@@ -32,7 +32,7 @@ use common::{World, first_login};
 use people::port_of;
 use protocol::{
     Accept, Accepted, ChatHeader, ChatId, Close, CloseReason, Code, Establish, Established, Held, List, Login, Message,
-    Page, Request, Resume, ServerError, ToClient, ToServer, UserName,
+    Page, Request, Resume, ServerError, ToClient, ToServer,
 };
 use raw::{Holder, Raw, drain, is_timeout, now, socket};
 use rustls::{

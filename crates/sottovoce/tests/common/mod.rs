@@ -24,7 +24,7 @@ use rand::rngs::SysRng;
 use rand_core::{Rng as _, UnwrapErr};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
-use several::Several;
+use several::{Several, postgres::Postgres};
 use ssh_key::{
     Cipher, Kdf, LineEnding, PrivateKey,
     private::{Ed25519Keypair, Ed25519PrivateKey},
@@ -71,16 +71,23 @@ impl World {
         if let Some(world) = Self::where_all_are_of_nodes(host, settings) {
             return world;
         }
-        let dir = Self::init(host, settings);
+        let dir = Self::init(host, settings, None);
         let (server, address) = run_server(&dir.path().join("server"), "127.0.0.1:0");
         Self { dir, address, server, several: None }
     }
 
-    /// A folder with all that a server and its users need, the server's in `server`.
-    fn init(host: &str, settings: &str) -> TempDir {
+    /// A folder with all that a server and its users need, the server's in `server`. Its directory is a file, or in a new
+    /// database.
+    fn init(host: &str, settings: &str, postgres: Option<&Postgres>) -> TempDir {
         let dir = tempfile::tempdir().unwrap();
         let server_dir = dir.path().join("server");
-        ok(Command::new(PROGRAM).args(["server", "init", "--host", host, "--dir"]).arg(&server_dir));
+        let mut init = Command::new(PROGRAM);
+        init.args(["server", "init", "--host", host, "--dir"]).arg(&server_dir);
+        if let Some(postgres) = postgres {
+            init.arg("--directory").arg(postgres.url(&postgres.database()));
+            init.arg("--directory-password-file").arg(postgres.password_file(dir.path()));
+        }
+        ok(&mut init);
         several::set(&server_dir, settings);
         fs::write(dir.path().join("password"), format!("{PASSWORD}\n")).unwrap();
         dir

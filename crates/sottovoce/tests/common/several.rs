@@ -1,14 +1,17 @@
-//! A world whose server is several nodes: processes that share their users through NATS, and a balancer that their users
-//! dial.
+//! A world whose server is several nodes: processes that share their users through NATS and PostgreSQL, and a balancer that
+//! their users dial.
+#![allow(clippy::print_stderr, reason = "a test says what it skips, and what was the matter")]
 
 pub(crate) mod nats;
+#[path = "../../../server/tests/postgres/mod.rs"]
+pub(crate) mod postgres;
 pub(crate) mod proxy;
 
 use std::{
     fs,
-    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, Stdio},
+    sync::Arc,
     thread,
 };
 
@@ -17,10 +20,11 @@ use tempfile::TempDir;
 
 use super::{World, run_server_telling, signal};
 use nats::Nats;
+use postgres::Postgres;
 use proxy::Proxy;
 
 /// The nodes that a test binary's worlds are of when it does not say.
-const NODES_OF_A_STORY: usize = 2;
+const NODES_OF_A_STORY: usize = 3;
 /// Lines of a node's log that are shown when a test fails.
 const SHOWN: usize = 60;
 
@@ -35,11 +39,13 @@ pub(crate) struct Several {
     addresses: Vec<String>,
     /// The processes of all nodes but the first.
     others: Vec<Child>,
+    /// What the directory is in, unless the test has it.
+    postgres: Option<Arc<Postgres>>,
 }
 
 impl World {
-    /// A server that is so many nodes, each with these settings. `None`, saying so, where NATS is missing; a failure on a
-    /// machine whose word counts.
+    /// A server that is so many nodes, each with these settings. `None`, saying so, where NATS or PostgreSQL is missing; a
+    /// failure on a machine whose word counts.
     pub(crate) fn of_nodes(count: usize, settings: &str) -> Option<Self> {
         Self::of_nodes_at("localhost", count, settings)
     }
@@ -54,9 +60,17 @@ impl World {
     }
 
     fn of_nodes_at(host: &str, count: usize, settings: &str) -> Option<Self> {
+        let postgres = Postgres::shared()?;
+        let mut world = Self::of_nodes_with(&postgres, host, count, settings)?;
+        world.several_mut().postgres = Some(postgres);
+        Some(world)
+    }
+
+    /// The same, with this PostgreSQL.
+    pub(crate) fn of_nodes_with(postgres: &Postgres, host: &str, count: usize, settings: &str) -> Option<Self> {
         let nats = Nats::start()?;
         let wires: Vec<_> = (0..count).map(|_| Proxy::before(&[nats.port()])).collect();
-        let dir = Self::init(host, settings);
+        let dir = Self::init(host, settings, Some(postgres));
         let first = dir.path().join("server");
         for (node, wire) in wires.iter().enumerate().rev() {
             let folder = folder(&dir, node);
@@ -72,7 +86,7 @@ impl World {
         let address = format!("127.0.0.1:{}", balancer.port());
         let (server, _) = started.remove(0);
         let others = started.into_iter().map(|(process, _)| process).collect();
-        let several = Some(Several { nats, balancer, wires, addresses, others });
+        let several = Some(Several { nats, balancer, wires, addresses, others, postgres: None });
         Some(Self { dir, address, server, several })
     }
 
@@ -178,10 +192,10 @@ impl World {
         }
         let carried = several.balancer.carried();
         if thread::panicking() {
-            for node in 0..carried.len() {
+            for (node, carried) in carried.iter().enumerate() {
                 let text = fs::read_to_string(log(dir, node)).unwrap_or_default();
                 let lines: Vec<_> = text.lines().collect();
-                eprintln!("node {node}, connections {}:", carried[node]);
+                eprintln!("node {node}, connections {carried}:");
                 lines[lines.len().saturating_sub(SHOWN)..].iter().for_each(|line| eprintln!("    {line}"));
             }
         } else if env!("CARGO_CRATE_NAME").ends_with("_of_nodes") && carried.iter().sum::<usize>() >= carried.len() {
@@ -201,15 +215,11 @@ fn log(dir: &TempDir, node: usize) -> PathBuf {
     folder(dir, node).join("log")
 }
 
-/// Makes another node's folder: the same server, with the same directory.
+/// Makes another node's folder.
 fn copy(first: &Path, folder: &Path) {
     fs::create_dir(folder).unwrap();
     for file in ["ca.pem", "server.pem", "server.key", "server.toml"] {
         fs::copy(first.join(file), folder.join(file)).unwrap();
-    }
-    // All nodes are on one machine here, and SQLite goes where the link leads.
-    for file in ["directory.db", "directory.db-wal"] {
-        symlink(first.join(file), folder.join(file)).unwrap();
     }
 }
 
