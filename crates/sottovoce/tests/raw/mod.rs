@@ -14,7 +14,7 @@ use protocol::{PublicKey, ToClient, ToServer, UserName};
 use rand::rngs::SysRng;
 use rand_core::UnwrapErr;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use server::{directory::Directory, setup};
+use server::{config::Config, setup};
 
 use crate::{
     common::{PATIENCE, World, first_login},
@@ -44,9 +44,10 @@ impl Holder {
     /// Whose key is registered under this name.
     pub(crate) fn registered(world: &World, name: &str) -> Self {
         let holder = Self::stranger(world, name);
-        let path = setup::directory_path(&world.server_dir());
+        let dir = world.server_dir();
+        let config = Config::load(&setup::config_path(&dir)).unwrap();
         let register = async {
-            let directory = Directory::open(&path).await.unwrap();
+            let directory = setup::open_directory(&dir, &config).await.unwrap();
             directory.add(&holder.name, &holder.key).await.unwrap();
             directory.close().await;
         };
