@@ -297,6 +297,8 @@ fn what_is_no_request_for_metrics_is_refused() {
     }
     assert_eq!(ask(&format!("GET http://rebound.example:{port}/metrics"), &host).status, 421);
     assert_eq!(ask("GET /metrics", "Accept: */*").status, 400, "no host at all");
+    let asked_as_balancers_do = self::ask(port, "GET /readyz HTTP/1.0\r\n\r\n");
+    assert_eq!((asked_as_balancers_do.status, asked_as_balancers_do.body.as_str()), (200, "ready\n"));
     for host in ["localhost", "LocalHost:1", "[::1]:7479", "192.0.2.7"] {
         assert_eq!(ask("GET /metrics", &format!("Host: {host}")).status, 200, "{host}");
     }

@@ -4,7 +4,7 @@
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode, Uri,
+    HeaderMap, Method, Request, Response, StatusCode, Uri, Version,
     body::Incoming,
     header::{self, HeaderName, HeaderValue},
     http::uri::Authority,
@@ -82,7 +82,7 @@ async fn visit(socket: TcpStream, relay: Arc<Relay>) {
 }
 
 async fn answer<B>(request: &Request<B>, relay: &Relay) -> Response<String> {
-    if let Err(why) = is_for_us(request.uri(), request.headers(), &relay.config.name) {
+    if let Err(why) = is_for_us(request.version(), request.uri(), request.headers(), &relay.config.name) {
         return why.answer();
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -140,15 +140,16 @@ impl NotForUs {
 
 /// Whether a request is for this server, by what it calls it. A page in a browser on this machine can have its own name
 /// lead to 127.0.0.1 (DNS rebinding) and would be let read what it finds there; but a browser says that name, and it is
-/// none of ours. An address is nobody's name.
-fn is_for_us(uri: &Uri, headers: &HeaderMap, name: &ServerName) -> Result<(), NotForUs> {
+/// none of ours. An address is nobody's name, and what asks as in HTTP/1.0 and names nobody, as balancers do, is no browser.
+fn is_for_us(version: Version, uri: &Uri, headers: &HeaderMap, name: &ServerName) -> Result<(), NotForUs> {
     let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else {
-        return Err(NotForUs::Unclear);
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Some(host.as_bytes().try_into().map_err(|_| NotForUs::Unclear)?),
+        (None, _) if version <= Version::HTTP_10 => None,
+        _ => return Err(NotForUs::Unclear),
     };
-    let host: Authority = host.as_bytes().try_into().map_err(|_| NotForUs::Unclear)?;
     // A proxy's way to ask says it in the first line as well.
-    if [Some(&host), uri.authority()].into_iter().flatten().all(|host| is_ours(host, name)) {
+    if [host.as_ref(), uri.authority()].into_iter().flatten().all(|host| is_ours(host, name)) {
         Ok(())
     } else {
         Err(NotForUs::Another)
@@ -173,13 +174,14 @@ mod tests {
 
     #[test]
     fn a_request_is_for_this_server_if_it_names_an_address_or_its_name() {
-        let judge = |uri: &str, hosts: &[&str]| {
+        let judge_as = |version, uri: &str, hosts: &[&str]| {
             let mut headers = HeaderMap::new();
             for host in hosts {
                 headers.append(header::HOST, host.parse().unwrap());
             }
-            is_for_us(&uri.parse().unwrap(), &headers, &"Chat.Example".parse().unwrap())
+            is_for_us(version, &uri.parse().unwrap(), &headers, &"Chat.Example".parse().unwrap())
         };
+        let judge = |uri: &str, hosts: &[&str]| judge_as(Version::HTTP_11, uri, hosts);
         for host in
             ["127.0.0.1", "127.0.0.1:7479", "[::1]:7479", "10.1.2.3:80", "localhost", "LOCALHOST:1", "chat.example"]
         {
@@ -207,5 +209,10 @@ mod tests {
         {
             assert_eq!(judge("/metrics", hosts), Err(NotForUs::Unclear), "{hosts:?}");
         }
+        let old = |uri: &str, hosts: &[&str]| judge_as(Version::HTTP_10, uri, hosts);
+        assert_eq!(old("/readyz", &[]), Ok(()));
+        assert_eq!(old("/readyz", &["rebound.example"]), Err(NotForUs::Another));
+        assert_eq!(old("http://rebound.example/readyz", &[]), Err(NotForUs::Another));
+        assert_eq!(old("/readyz", &["127.0.0.1", "127.0.0.1"]), Err(NotForUs::Unclear));
     }
 }

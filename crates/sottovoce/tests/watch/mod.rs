@@ -56,7 +56,9 @@ pub(crate) fn answer(socket: &mut TcpStream) -> Answer {
     let text = String::from_utf8(text).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
     let (first, headers) = head.split_once("\r\n").unwrap_or((head, ""));
-    let status = first.strip_prefix("HTTP/1.1 ").unwrap().split(' ').next().unwrap().parse().unwrap();
+    let (version, status) = first.split_once(' ').unwrap();
+    assert!(["HTTP/1.0", "HTTP/1.1"].contains(&version), "{first}");
+    let status = status.split(' ').next().unwrap().parse().unwrap();
     let header = |line: &str| {
         let (name, value) = line.split_once(": ").unwrap();
         (name.to_lowercase(), value.to_owned())
