@@ -78,7 +78,7 @@ impl World {
 
     /// A folder with all that a server and its users need, the server's in `server`. Its directory is a file, or in a new
     /// database.
-    fn init(host: &str, settings: &str, postgres: Option<&Postgres>) -> TempDir {
+    pub(crate) fn init(host: &str, settings: &str, postgres: Option<&Postgres>) -> TempDir {
         let dir = tempfile::tempdir().unwrap();
         let server_dir = dir.path().join("server");
         let mut init = Command::new(PROGRAM);

@@ -216,7 +216,7 @@ fn log(dir: &TempDir, node: usize) -> PathBuf {
 }
 
 /// Makes another node's folder.
-fn copy(first: &Path, folder: &Path) {
+pub(crate) fn copy(first: &Path, folder: &Path) {
     fs::create_dir(folder).unwrap();
     for file in ["ca.pem", "server.pem", "server.key", "server.toml"] {
         fs::copy(first.join(file), folder.join(file)).unwrap();
@@ -235,6 +235,6 @@ fn start(dir: &TempDir, node: usize) -> (Child, String) {
     run_server_telling(&folder(dir, node), "127.0.0.1:0", Stdio::from(file))
 }
 
-fn port_in(address: &str) -> u16 {
+pub(crate) fn port_in(address: &str) -> u16 {
     address.rsplit_once(':').unwrap().1.parse().unwrap()
 }

@@ -99,7 +99,7 @@ impl Drop for Nats {
 }
 
 /// The program, if there is one that is new enough, in the path or where Python's packages put theirs.
-fn installed() -> Option<PathBuf> {
+pub(crate) fn installed() -> Option<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "where programs are is said by the environment")]
     let (path, home, ci) = (env::var_os("PATH"), env::var_os("HOME"), env::var_os("CI"));
     let folders = path.iter().flat_map(env::split_paths).chain(home.map(|home| PathBuf::from(home).join(".local/bin")));
