@@ -3,8 +3,10 @@
 
 mod attachment;
 mod bucket;
+mod claim;
 mod error;
 mod leases;
+mod membership;
 mod settings;
 
 use std::{
@@ -26,9 +28,12 @@ use crate::{
     signal::{NodeId, SessionId},
 };
 use attachment::Attachment;
-use bucket::{Bucket, Claimed};
+use bucket::Bucket;
 pub use {
+    claim::{Claim, Claimed, Found, Move},
     error::ClusterError,
+    leases::{LEASE, OWN_LEASE, RENEWAL},
+    membership::{Ended, Item, Membership},
     settings::{NatsServer, NotARouter, RouterSetting, Settings},
 };
 
@@ -89,7 +94,7 @@ impl Cluster {
                 let cluster = self.clone();
                 self.claims.spawn(async move {
                     // Whoever asked may be gone.
-                    let _ = tell.send(cluster.claim(&user, &presence, revision).await);
+                    let _ = tell.send(cluster.claim(&user, presence, revision).await);
                 });
             }
             Ok(Joined::Late) => {
@@ -102,26 +107,14 @@ impl Cluster {
         told
     }
 
-    async fn claim(&self, user: &UserName, presence: &Presence, revision: Option<u64>) -> Result<(), NotAttached> {
-        let id = presence.session;
+    async fn claim(&self, user: &UserName, presence: Presence, revision: Option<u64>) -> Result<(), NotAttached> {
+        let (mut claim, first) = Claim::new(presence, revision);
         let bucket = self.bucket().clone();
         let claimed = match &bucket {
-            Some(bucket) => bucket.claim(user, presence, revision).await,
+            Some(bucket) => bucket.carry_out(&mut claim, first, user).await,
             None => Claimed::Unknown,
         };
-        let is_online = match claimed {
-            Claimed::At(revision) => self.router.settle(user, id, revision),
-            Claimed::Late(held) => {
-                self.router.replaced(user, id, held);
-                true
-            }
-            Claimed::Unknown => false,
-        };
-        if is_online {
-            return Ok(());
-        }
-        self.router.give_up(user, id);
-        Err(NotAttached)
+        if claim.settle(&self.router, user, claimed) { Ok(()) } else { Err(NotAttached) }
     }
 
     /// Where a user is online, by what stands in the presence bucket at this moment: a node hears of a log-in a little after
@@ -169,7 +162,7 @@ impl Cluster {
             futures_util::stream::iter(own)
                 .for_each_concurrent(CLAIMS_AT_ONCE, |(user, presence)| {
                     let (cluster, bucket) = (&cluster, &claims);
-                    async move { cluster.claim_again(bucket, &user, &presence).await }
+                    async move { cluster.claim_again(bucket, &user, presence).await }
                 })
                 .await;
         }));
@@ -179,15 +172,10 @@ impl Cluster {
         ended
     }
 
-    async fn claim_again(&self, bucket: &Bucket, user: &UserName, presence: &Presence) {
-        match bucket.claim_again(user, presence).await {
-            Claimed::At(revision) => {
-                self.router.settle(user, presence.session, revision);
-            }
-            Claimed::Late(held) => self.router.replaced(user, presence.session, held),
-            // The attachment is about to end.
-            Claimed::Unknown => {}
-        }
+    async fn claim_again(&self, bucket: &Bucket, user: &UserName, presence: Presence) {
+        let (mut claim, first) = Claim::again(presence);
+        let claimed = bucket.carry_out(&mut claim, first, user).await;
+        claim.settle(&self.router, user, claimed);
     }
 
     async fn attach_again(&self, number: &mut u32) -> Option<Attachment> {

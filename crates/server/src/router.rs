@@ -175,7 +175,7 @@ impl Router {
     ///
     /// # Errors
     /// [`Undelivered`], as for [`Self::send`].
-    pub(crate) fn send_by(&self, node: NodeId, to: &UserName, signal: Signal) -> Result<(), Undelivered> {
+    pub fn send_by(&self, node: NodeId, to: &UserName, signal: Signal) -> Result<(), Undelivered> {
         if node == self.home || self.read().users.contains_key(to) {
             return self.send(to, signal);
         }

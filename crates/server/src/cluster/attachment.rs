@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     FAREWELL, Settings,
-    bucket::{Bucket, Item, in_full, item},
+    bucket::{Bucket, in_full, item},
     error::ClusterError,
-    leases::{Leases, RENEWAL},
+    leases::RENEWAL,
+    membership::{Ended, Membership},
     now,
 };
 use crate::{
@@ -36,13 +37,10 @@ pub(super) struct Attachment {
     bucket: Bucket,
     watch: Watch,
     words: Subscriber,
-    leases: Leases,
+    membership: Membership,
     /// The connection is gone.
     lost: CancellationToken,
 }
-
-/// The attachment has ended.
-struct Ended(String);
 
 impl Attachment {
     /// Connects, and reads who is where.
@@ -61,9 +59,9 @@ impl Attachment {
 
         router.attach(number);
         let watch = bucket.watch(settings).await?;
-        let leases = Leases::new(router.home(), now());
+        let membership = Membership::new(router.home(), now());
         let cluster = settings.cluster.clone();
-        let mut attachment = Self { number, cluster, client, bucket, watch, words, leases, lost };
+        let mut attachment = Self { number, cluster, client, bucket, watch, words, membership, lost };
         match timeout(READING, attachment.read(router)).await {
             Ok(Ok(())) => {}
             Ok(Err(Ended(reason))) => return Err(unable("say who is online", reason)),
@@ -83,14 +81,14 @@ impl Attachment {
     /// Carries what the router wants told, and tells it what comes, until the connection is lost or `stop` is cancelled.
     /// Why it ended, in the first case.
     pub(super) async fn serve(self, router: &Router, stop: &CancellationToken) -> Option<String> {
-        let Self { number, cluster, client, bucket, mut watch, mut words, mut leases, lost } = self;
+        let Self { number, cluster, client, bucket, mut watch, mut words, mut membership, lost } = self;
         let watching = async {
             let mut ticks = interval(RENEWAL);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
-                    entry = watch.next() => learn(router, &mut leases, entry)?,
-                    _ = ticks.tick() => tick(router, &mut leases, &bucket).await?,
+                    entry = watch.next() => learn(router, &mut membership, entry)?,
+                    _ = ticks.tick() => tick(router, &mut membership, &bucket).await?,
                 }
             }
             #[expect(unreachable_code, reason = "it gives the block its type")]
@@ -140,7 +138,7 @@ impl Attachment {
         loop {
             let entry = self.watch.next().await;
             let is_last = matches!(&entry, Some(Ok(entry)) if entry.seen_current);
-            learn(router, &mut self.leases, entry)?;
+            learn(router, &mut self.membership, entry)?;
             if is_last {
                 return Ok(());
             }
@@ -189,10 +187,10 @@ fn subject_of(cluster: &str, node: NodeId, attachment: u32) -> String {
     format!("{cluster}.node.{node}.{attachment}")
 }
 
-/// Tells the router what stands in the bucket.
+/// Takes in what stands in the bucket.
 fn learn<E: std::error::Error>(
     router: &Router,
-    leases: &mut Leases,
+    membership: &mut Membership,
     entry: Option<Result<Entry, E>>,
 ) -> Result<(), Ended> {
     let entry = match entry {
@@ -201,52 +199,17 @@ fn learn<E: std::error::Error>(
         None => return Err(Ended("it is not said any more who is online".to_owned())),
     };
     match item(&entry) {
-        Ok(Item::User(user, presence)) => {
-            if let Some(presence) = &presence {
-                leases.mentioned(presence.session.node, now());
-            }
-            router.learn(&user, presence.as_ref(), entry.revision);
+        Ok(item) => membership.learn(router, item, entry.revision, now()),
+        Err(error) => {
+            tracing::warn!(%error, "something in the presence bucket was not understood");
+            Ok(())
         }
-        Ok(Item::Node(node, Some(lease))) => {
-            leases.renewed(node, entry.revision, now());
-            router.opens(node, lease.attachment);
-        }
-        Ok(Item::Node(node, None)) if node == router.home() => {
-            return Err(Ended("the other nodes took this one for gone".to_owned()));
-        }
-        Ok(Item::Node(node, None)) => {
-            leases.ended(node);
-            for (user, revision) in router.bury(node) {
-                strike_later(router, leases, user, revision);
-            }
-        }
-        Ok(Item::Owner) => {}
-        Err(error) => tracing::warn!(%error, "something in the presence bucket was not understood"),
-    }
-    Ok(())
-}
-
-/// One does, of those that are there.
-fn strike_later(router: &Router, leases: &Leases, user: protocol::UserName, revision: u64) {
-    if leases.clears_away() {
-        router.strike(user, revision);
     }
 }
 
-async fn tick(router: &Router, leases: &mut Leases, bucket: &Bucket) -> Result<(), Ended> {
-    if leases.is_cut_off(now()) {
-        return Err(Ended("what this node puts into the presence bucket does not come back".to_owned()));
-    }
-    router.beat();
-    for (node, revision) in leases.expired(now()) {
-        let gone = router.bury(node);
-        tracing::warn!(%node, users = gone.len(), "a node is gone");
-        for (user, revision) in gone {
-            strike_later(router, leases, user, revision);
-        }
-        if let Some(revision) = revision.filter(|_| leases.clears_away()) {
-            bucket.bury(node, revision).await;
-        }
+async fn tick(router: &Router, membership: &mut Membership, bucket: &Bucket) -> Result<(), Ended> {
+    for (node, revision) in membership.tick(router, now())? {
+        bucket.bury(node, revision).await;
     }
     Ok(())
 }

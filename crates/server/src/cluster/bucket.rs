@@ -7,9 +7,13 @@ use async_nats::jetstream::{
     kv::{Config, CreateErrorKind, Entry, Operation, Store, UpdateErrorKind},
     stream::StorageType,
 };
-use protocol::{ChatId, ServerName, UserName};
+use protocol::{ServerName, UserName};
 
-use super::{ClusterError, Settings};
+use super::{
+    ClusterError, Settings,
+    claim::{Claim, Claimed, Found, Move},
+    membership::Item,
+};
 use crate::{
     router::{Lease, Misheard, Presence, VERSION},
     signal::NodeId,
@@ -17,8 +21,6 @@ use crate::{
 
 /// How long it shows that something was taken out. Nodes see it at once, or read all anew.
 const SHOWN_AS_GONE: Duration = Duration::from_secs(60);
-/// Attempts at a claim that others were faster than.
-const ATTEMPTS: usize = 32;
 /// Bytes of the longest value.
 const MAX_VALUE: i32 = 1024;
 /// Where it says whose bucket it is.
@@ -28,28 +30,6 @@ const OWNER: &str = "owner";
 #[derive(Clone)]
 pub(super) struct Bucket {
     store: Store,
-}
-
-/// What came of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claimed {
-    /// The session stands in the bucket since this revision.
-    At(u64),
-    /// Another does, which is newer, and has come back with this chat.
-    Late(Option<ChatId>),
-    /// Nothing is known of it.
-    Unknown,
-}
-
-/// What a key of the bucket is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Item {
-    /// A user, who is online or not.
-    User(UserName, Option<Presence>),
-    /// A node, which is there or not.
-    Node(NodeId, Option<Lease>),
-    /// The bucket itself.
-    Owner,
 }
 
 impl Bucket {
@@ -121,60 +101,30 @@ impl Bucket {
         })
     }
 
-    /// Puts a session there that is its user's from now on, unless its client has logged in again since. `revision`: of what
-    /// stands there now, if that is known and may go.
-    pub(super) async fn claim(&self, user: &UserName, presence: &Presence, revision: Option<u64>) -> Claimed {
-        self.put_over(user, presence, revision, |found| !presence.attempt.is_before(&found.attempt)).await
-    }
-
-    /// Puts a session there that was its user's before the node was cut off: it still is, unless there is another. Of two that
-    /// were, and none stands there now, either may be faster.
-    pub(super) async fn claim_again(&self, user: &UserName, presence: &Presence) -> Claimed {
-        self.put_over(user, presence, None, |found| found.attempt.is_before(&presence.attempt)).await
-    }
-
-    async fn put_over(
-        &self,
-        user: &UserName,
-        presence: &Presence,
-        mut revision: Option<u64>,
-        may_go: impl Fn(&Presence) -> bool,
-    ) -> Claimed {
+    /// Does what a claim wants done, beginning with `next`, until it comes to an end.
+    pub(super) async fn carry_out(&self, claim: &mut Claim, mut next: Move, user: &UserName) -> Claimed {
         let key = key_of(user);
-        let Some(value) = presence.encode() else { return Claimed::Unknown };
-        for _ in 0..ATTEMPTS {
-            let over = match revision.take() {
-                Some(revision) => revision,
-                None => match self.store.entry(&key).await {
-                    Ok(None) => 0,
-                    Ok(Some(Entry { operation: Operation::Put, value, revision, .. })) => {
-                        match Presence::decode(&value) {
-                            // What is this session's own is put there anew: others may have forgotten it.
-                            Ok(found) if found.session != presence.session && !may_go(&found) => {
-                                return Claimed::Late(found.held);
-                            }
-                            // What nobody understands is in nobody's way.
-                            Ok(_) | Err(_) => revision,
-                        }
-                    }
-                    Ok(Some(entry)) => entry.revision,
+        let Some(value) = claim.presence().encode() else { return Claimed::Unknown };
+        loop {
+            next = match next {
+                Move::Done(claimed) => return claimed,
+                Move::Look => match self.store.entry(&key).await {
+                    Ok(entry) => claim.found(entry.map(found)),
                     Err(_) => return Claimed::Unknown,
                 },
-            };
-            match self.store.update(&key, value.clone().into(), over).await {
-                Ok(revision) => return Claimed::At(revision),
-                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {}
-                Err(_) => return Claimed::Unknown,
+                Move::Put { over } => match self.store.update(&key, value.clone().into(), over).await {
+                    Ok(revision) => return Claimed::At(revision),
+                    Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => claim.outrun(),
+                    Err(_) => return Claimed::Unknown,
+                },
             }
         }
-        Claimed::Unknown
     }
 
     /// The node where a user is online, if one is known.
     pub(super) async fn node_of(&self, user: &UserName) -> Option<NodeId> {
         let entry = self.store.entry(&key_of(user)).await.ok()??;
-        let presence = (entry.operation == Operation::Put).then(|| Presence::decode(&entry.value).ok());
-        presence.flatten().map(|presence| presence.session.node)
+        Some(found(entry).presence?.session.node)
     }
 
     /// Takes out what stands there for a user, if it still has this revision.
@@ -206,6 +156,12 @@ impl Bucket {
         // stands there for nobody is struck, by this node or by those who take it for gone.
         let _ = self.store.purge_expect_revision_with_ttl(key, revision, SHOWN_AS_GONE).await;
     }
+}
+
+/// What an entry for a user says.
+fn found(Entry { operation, value, revision, .. }: Entry) -> Found {
+    let presence = (operation == Operation::Put).then(|| Presence::decode(&value).ok());
+    Found { revision, presence: presence.flatten() }
 }
 
 /// What an entry of the bucket says. Nothing of it is trusted to be ours.

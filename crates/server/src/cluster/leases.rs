@@ -8,12 +8,12 @@ use std::{
 use crate::signal::NodeId;
 
 /// Between two renewals of a lease.
-pub(super) const RENEWAL: Duration = Duration::from_secs(1);
+pub const RENEWAL: Duration = Duration::from_secs(1);
 /// From the last renewal that was seen to the end of a lease.
-pub(super) const LEASE: Duration = Duration::from_secs(5);
+pub const LEASE: Duration = Duration::from_secs(5);
 /// From a renewal of its own that a node last saw to its taking itself for cut off. It is shorter than a lease: a node that
 /// hears nothing must not take the others for gone.
-pub(super) const OWN_LEASE: Duration = Duration::from_secs(3);
+pub const OWN_LEASE: Duration = Duration::from_secs(3);
 
 /// When each node was last heard of, by this node's clock.
 #[derive(Debug)]
