@@ -69,7 +69,7 @@ struct Entry {
     key: PublicKey,
     mailbox: Mailbox,
     held: Option<ChatId>,
-    /// What stands for it in the presence bucket, if that is known in this attachment.
+    /// Since which revision it stands in the presence bucket, if that is known in this attachment.
     revision: Option<u64>,
     /// What was seen to stand there instead, as long as it is not known.
     other: Option<Other>,
@@ -128,19 +128,20 @@ impl Router {
     /// Takes a user offline, unless a newer session stands in the place of session `id`.
     pub fn unregister(&self, user: &UserName, id: SessionId) {
         let mut state = self.write();
-        state.elsewhere.leave(user, id);
+        let mut stands = state.elsewhere.leave(user, id);
         if let Some(Place::Here(entry)) = state.users.get(user)
             && entry.id == id
         {
-            let (revision, other) = (entry.revision, entry.other);
+            stands = entry.revision;
+            let other = entry.other;
             state.users.remove(user);
-            if let Some(revision) = revision {
-                self.links.run(Errand::Strike { user: user.clone(), revision });
-            }
             // Nobody tells this node again of the newer one that was seen already.
             if let Some(there) = other.and_then(Other::there) {
                 state.users.insert(user.clone(), Place::There(there));
             }
+        }
+        if let Some(revision) = stands {
+            self.links.run(Errand::Strike { user: user.clone(), revision });
         }
     }
 

@@ -587,6 +587,46 @@ fn more_than_can_wait_is_not_told_and_what_ends_chats_still_is() {
     assert_eq!(send(message()), Ok(()), "there is room again");
 }
 
+/// A session whose claim the bucket has heard of, and its node knows that from the bucket alone.
+fn joining() -> (Router, SessionId) {
+    let router = router(0);
+    router.detach();
+    router.attach(1);
+    router.attached();
+    let (mailbox, _inbox) = mailbox(200, 1 << 20);
+    let id = SessionId { node: router.home(), number: 1 };
+    let attempt = Attempt::first(ClientId::from_bytes([1; 16]));
+    let Ok(Joined::Claim { presence, .. }) = router.join(&user(0), id, attempt, KEY, mailbox, None) else { panic!() };
+    router.learn(&user(0), Some(&presence), 5);
+    assert_eq!(router.next_errand(), None, "it may still be told so");
+    (router, id)
+}
+
+#[test]
+fn a_session_that_stands_in_the_bucket_and_does_not_come_online_is_struck() {
+    let strike = |revision| Some(Errand::Strike { user: user(0), revision });
+    // There is no answer.
+    let (router, id) = joining();
+    router.give_up(&user(0), id);
+    assert_eq!(router.next_errand(), strike(5));
+    // It ends meanwhile, and then there is one.
+    let (router, id) = joining();
+    router.unregister(&user(0), id);
+    assert_eq!(router.next_errand(), strike(5));
+    assert!(!router.settle(&user(0), id, 5));
+    assert_eq!(router.next_errand(), strike(5));
+    // The answer comes after the attachment in which it was asked for.
+    let (router, id) = joining();
+    router.detach();
+    router.attach(2);
+    let presence = Presence::new(id, Attempt::first(ClientId::from_bytes([1; 16])), None);
+    router.learn(&user(0), Some(&presence), 7);
+    router.attached();
+    assert_eq!(router.next_errand(), None);
+    assert!(!router.settle(&user(0), id, 7));
+    assert_eq!(router.next_errand(), strike(7));
+}
+
 #[test]
 fn nobody_speaks_for_another_node() {
     let mut pair = Pair::new();

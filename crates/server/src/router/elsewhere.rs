@@ -92,8 +92,10 @@ impl Elsewhere {
         matches!(self.attachment, Attachment::CutOff | Attachment::Reading(_))
     }
 
-    pub(super) fn leave(&mut self, user: &UserName, id: SessionId) {
-        self.take(user, id);
+    /// Session `id` is not to be its user's any more. Since which revision it stands in the bucket all the same, if that was
+    /// seen.
+    pub(super) fn leave(&mut self, user: &UserName, id: SessionId) -> Option<u64> {
+        self.take(user, id)?.entry.revision
     }
 
     fn take(&mut self, user: &UserName, id: SessionId) -> Option<Joining> {
@@ -164,6 +166,9 @@ impl Router {
                 false
             }
         });
+        for Joining { entry, .. } in state.elsewhere.joining.values_mut().flatten() {
+            (entry.revision, entry.other) = (None, None);
+        }
         nodes.sort_unstable();
         nodes.dedup();
         nodes.into_iter().for_each(|node| state.lapse(node));
@@ -220,6 +225,7 @@ impl Router {
             return false;
         };
         if number != Some(attachment) {
+            self.links.run(Errand::Strike { user: user.clone(), revision });
             return false;
         }
         if let Some(other) = entry.other.take().filter(|other| other.revision > revision) {
@@ -243,7 +249,11 @@ impl Router {
 
     /// Session `id` did not become its user's, for no fault of its own.
     pub fn give_up(&self, user: &UserName, id: SessionId) {
-        self.write().elsewhere.leave(user, id);
+        let stands = self.write().elsewhere.leave(user, id);
+        // The bucket has heard of it all the same.
+        if let Some(revision) = stands {
+            self.links.run(Errand::Strike { user: user.clone(), revision });
+        }
     }
 
     /// Session `id` is not its user's, or no longer: there is a newer one, in another process, with this chat.
@@ -305,10 +315,12 @@ impl Router {
             }
             _ => {}
         }
-        let is_joining = |joining: &Joining| joining.entry.id == session;
-        if !state.elsewhere.joining.get(user).is_some_and(|all| all.iter().any(is_joining)) {
+        let joining = state.elsewhere.joining.get_mut(user).into_iter().flatten();
+        match joining.map(|joining| &mut joining.entry).find(|entry| entry.id == session) {
+            // The answer to its claim is still to come, and may not.
+            Some(entry) => entry.revision = entry.revision.max(Some(revision)),
             // It has ended, and what should have been struck then was not there yet, or this node was cut off.
-            self.links.run(Errand::Strike { user: user.clone(), revision });
+            None => self.links.run(Errand::Strike { user: user.clone(), revision }),
         }
     }
 
