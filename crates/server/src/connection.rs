@@ -458,7 +458,8 @@ impl Connection {
             Awaited::Registration(user, registration) => {
                 let is_online = tokio::select! {
                     biased;
-                    () = self.visit.end().cancelled() => return,
+                    // What others have said already does not come before it is told that it is logged in.
+                    () = self.visit.end().cancelled() => return self.go_offline(),
                     // Without an answer, whoever had to give it is gone.
                     answer = registration => matches!(answer, Ok(Ok(()))),
                 };
