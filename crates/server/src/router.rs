@@ -152,10 +152,13 @@ impl Router {
     /// [`Undelivered`]: nobody of that name is online, there is no room for such a signal, or no way to the user's node.
     pub fn send(&self, to: &UserName, signal: Signal) -> Result<(), Undelivered> {
         let state = self.read();
-        match state.users.get(to) {
-            Some(Place::Here(entry)) => entry.mailbox.send(signal),
-            Some(Place::There(there)) => {
-                let node = there.node;
+        let elsewhere = match state.users.get(to) {
+            Some(Place::Here(entry)) => return entry.mailbox.send(signal),
+            Some(Place::There(there)) => Some(there.node),
+            None => state.elsewhere.spoken_for(to),
+        };
+        match elsewhere {
+            Some(node) => {
                 drop(state);
                 let is_control = signal.kind.may_take_the_last_places();
                 let told = self.links.tell(self.home, node, Body::Signal { to: to.clone(), signal }, is_control);

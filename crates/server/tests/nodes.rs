@@ -587,6 +587,39 @@ fn more_than_can_wait_is_not_told_and_what_ends_chats_still_is() {
     assert_eq!(send(message()), Ok(()), "there is room again");
 }
 
+#[test]
+fn who_says_something_can_be_answered_before_the_bucket_has_shown_where_they_are() {
+    let pair = Pair::new();
+    let (carol, node) = (user(2), pair.routers[0].home());
+    let session = SessionId { node, number: 2 };
+    let says = || {
+        let signal = Signal { from: carol.clone(), session, chat: CHAT, kind: SignalKind::Request { key: KEY } };
+        assert_eq!(pair.routers[0].send(&user(1), signal), Ok(()));
+        pair.hears(1, &pair.words(0));
+    };
+    let answer = || {
+        let signal = Signal { from: user(1), session: pair.ids[1], chat: CHAT, kind: SignalKind::Refuse };
+        pair.routers[1].send(&carol, signal)
+    };
+    assert_eq!(answer(), Err(Undelivered::Absent));
+    says();
+    assert_eq!(answer(), Ok(()));
+    assert!(matches!(pair.routers[1].next_errand(), Some(Errand::Tell { node: to, .. }) if to == node));
+    let nobody = "nobody".parse().unwrap();
+    assert_eq!(
+        pair.routers[1].list(&nobody, &Page::default()).names,
+        [user(0), user(1)],
+        "it is not known that she is"
+    );
+    // It counts until the bucket has shown something, or the node is gone.
+    pair.routers[1].learn(&carol, None, 9);
+    assert_eq!(answer(), Err(Undelivered::Absent));
+    says();
+    assert_eq!(answer(), Ok(()));
+    pair.routers[1].bury(node);
+    assert_eq!(answer(), Err(Undelivered::Absent));
+}
+
 /// A session whose claim the bucket has heard of, and its node knows that from the bucket alone.
 fn joining() -> (Router, SessionId) {
     let router = router(0);

@@ -28,6 +28,8 @@ pub(super) struct Elsewhere {
     attachment: Attachment,
     /// Sessions that are about to be their users'.
     joining: BTreeMap<UserName, Vec<Joining>>,
+    /// Users of whom the bucket has shown nothing yet, and the nodes that have said something of theirs: it can be answered.
+    spoken_for: BTreeMap<UserName, NodeId>,
 }
 
 /// How this node stands to the others.
@@ -90,6 +92,11 @@ impl Elsewhere {
     /// Whether there are others whom this node cannot reach.
     pub(super) fn is_cut_off(&self) -> bool {
         matches!(self.attachment, Attachment::CutOff | Attachment::Reading(_))
+    }
+
+    /// The node that has said something of `to`'s, if the bucket has not shown where they are since.
+    pub(super) fn spoken_for(&self, to: &UserName) -> Option<NodeId> {
+        self.spoken_for.get(to).copied()
     }
 
     /// Session `id` is not to be its user's any more. Since which revision it stands in the bucket all the same, if that was
@@ -155,6 +162,7 @@ impl Router {
 
     /// Everything about others goes.
     fn forget(&self, state: &mut State) {
+        state.elsewhere.spoken_for.clear();
         let mut nodes: Vec<NodeId> = self.links.nodes();
         state.users.retain(|_, place| match place {
             Place::Here(entry) => {
@@ -279,6 +287,7 @@ impl Router {
     /// What stands in the bucket for `user` since this revision; `None` for nothing.
     pub fn learn(&self, user: &UserName, presence: Option<&Presence>, revision: u64) {
         let mut state = self.write();
+        state.elsewhere.spoken_for.remove(user);
         let Some(presence) = presence else {
             return self.learn_of_none(&mut state, user, revision);
         };
@@ -358,6 +367,7 @@ impl Router {
             }
             _ => true,
         });
+        state.elsewhere.spoken_for.retain(|_, speaker| *speaker != node);
         self.links.close(node);
         state.lapse(node);
         gone
@@ -384,6 +394,9 @@ impl Router {
                 let chat = signal.chat;
                 let is_repeated = signal.kind.is_repeated();
                 let (speaker, session) = (signal.from.clone(), signal.session);
+                if !self.read().users.contains_key(&speaker) {
+                    self.write().elsewhere.spoken_for.insert(speaker.clone(), from);
+                }
                 if let Err(why) = self.deliver(&to, signal) {
                     let returned = Returned { from: speaker, session, to, chat, is_repeated, why };
                     // Without a way back, its node hears that a word was lost.
