@@ -179,7 +179,7 @@ impl Cluster {
     }
 
     async fn attach_again(&self, number: &mut u32) -> Option<Attachment> {
-        let mut wait = RETRY;
+        let (mut wait, mut told) = (RETRY, String::new());
         loop {
             *number = number.saturating_add(1);
             tokio::select! {
@@ -188,7 +188,12 @@ impl Cluster {
                     Ok(attachment) => return Some(attachment),
                     Err(error) => {
                         self.router.detach();
-                        tracing::debug!(%error, "not attached");
+                        let reason = error.to_string();
+                        // Once, as long as it stays the same.
+                        if told != reason {
+                            tracing::warn!(%error, "cannot be attached to the other nodes yet");
+                            told = reason;
+                        }
                     }
                 },
             }

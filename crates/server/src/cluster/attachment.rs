@@ -24,8 +24,8 @@ use crate::{
     signal::NodeId,
 };
 
-/// For reading all that stands in the bucket.
-const READING: Duration = Duration::from_secs(30);
+/// From one thing that stands in the bucket to the next, when all of it is read.
+const READING: Duration = Duration::from_secs(3);
 /// What is taken out of the bucket at once.
 const STRIKES_AT_ONCE: usize = 64;
 
@@ -62,15 +62,10 @@ impl Attachment {
         let membership = Membership::new(router.home(), now());
         let cluster = settings.cluster.clone();
         let mut attachment = Self { number, cluster, client, bucket, watch, words, membership, lost };
-        match timeout(READING, attachment.read(router)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(Ended(reason))) => return Err(unable("say who is online", reason)),
-            Err(_) => return Err(unable("say who is online", format!("it took more than {} s", READING.as_secs()))),
-        }
+        attachment.read(router).await.map_err(|Ended(reason)| unable("say who is online", reason))?;
         // From here on others tell this node something: it can be found, and listens.
-        if !attachment.bucket.renew(router.home(), number).await {
-            return Err(unable("keep which nodes there are", "it does not say why".to_owned()));
-        }
+        let renewed = attachment.bucket.renew(router.home(), number).await;
+        renewed.map_err(|reason| unable("keep which nodes there are", reason))?;
         Ok(attachment)
     }
 
@@ -99,8 +94,8 @@ impl Attachment {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                if !bucket.renew(router.home(), number).await {
-                    return Ended("the lease of this node could not be renewed".to_owned());
+                if let Err(reason) = bucket.renew(router.home(), number).await {
+                    return Ended(format!("the lease of this node could not be renewed ({reason})"));
                 }
             }
         };
@@ -136,10 +131,13 @@ impl Attachment {
     /// Reads all that stands in the bucket.
     async fn read(&mut self, router: &Router) -> Result<(), Ended> {
         loop {
-            let entry = self.watch.next().await;
+            // Of several servers one may have been asked that is gone, and nobody says so.
+            let next = timeout(READING, self.watch.next()).await;
+            let entry = next.map_err(|_| Ended(format!("nothing comes for {} s", READING.as_secs())))?;
             let is_last = matches!(&entry, Some(Ok(entry)) if entry.seen_current);
             learn(router, &mut self.membership, entry)?;
             if is_last {
+                self.membership.has_read(now());
                 return Ok(());
             }
         }

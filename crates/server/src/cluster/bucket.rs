@@ -133,11 +133,12 @@ impl Bucket {
     }
 
     /// Renews the lease of this node.
-    pub(super) async fn renew(&self, node: NodeId, attachment: u32) -> bool {
-        match (Lease { version: VERSION, attachment }).encode() {
-            Some(lease) => self.store.put(key_of_node(node), lease.into()).await.is_ok(),
-            None => false,
-        }
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) async fn renew(&self, node: NodeId, attachment: u32) -> Result<(), String> {
+        let lease = Lease { version: VERSION, attachment }.encode().ok_or_else(|| "it is too long".to_owned())?;
+        self.store.put(key_of_node(node), lease.into()).await.map(drop).map_err(|error| in_full(&error))
     }
 
     /// Takes out the lease of a node that is gone.

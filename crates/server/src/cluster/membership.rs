@@ -30,12 +30,19 @@ pub struct Ended(pub String);
 pub struct Membership {
     home: NodeId,
     leases: Leases,
+    /// Whether this node's own lease was seen in the bucket.
+    is_there: bool,
 }
 
 impl Membership {
     /// Of the node `home`, which is about to read the bucket.
     pub fn new(home: NodeId, now: Instant) -> Self {
-        Self { home, leases: Leases::new(home, now) }
+        Self { home, leases: Leases::new(home, now), is_there: false }
+    }
+
+    /// All that stood in the bucket has been read, however long that took. From now on this node puts its lease there.
+    pub fn has_read(&mut self, now: Instant) {
+        self.leases.renewed(self.home, 0, now);
     }
 
     /// The bucket has `item` since this revision. The router is told.
@@ -51,9 +58,12 @@ impl Membership {
                 router.learn(&user, presence.as_ref(), revision);
             }
             Item::Node(node, Some(lease)) => {
+                self.is_there |= node == self.home;
                 self.leases.renewed(node, revision, now);
                 router.opens(node, lease.attachment);
             }
+            // Until it is there, that tells of how it was lost before.
+            Item::Node(node, None) if node == self.home && !self.is_there => {}
             Item::Node(node, None) if node == self.home => {
                 return Err(Ended("the other nodes took this one for gone".to_owned()));
             }
@@ -95,5 +105,41 @@ impl Membership {
             gone.into_iter().for_each(|(user, revision)| router.strike(user, revision));
         }
         users
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cluster::leases::OWN_LEASE, router::VERSION};
+
+    const HOME: NodeId = NodeId::new(1);
+
+    fn now() -> Instant {
+        #[expect(clippy::disallowed_methods, reason = "where time begins here does not matter")]
+        Instant::now()
+    }
+
+    #[test]
+    fn a_node_that_was_taken_for_gone_before_is_there_again() {
+        let (router, now) = (Router::of(HOME, 10), now());
+        let mut membership = Membership::new(HOME, now);
+        let gone = || Item::Node(HOME, None);
+        let there = Item::Node(HOME, Some(Lease { version: VERSION, attachment: 2 }));
+        assert_eq!(membership.learn(&router, gone(), 7, now), Ok(()));
+        membership.has_read(now);
+        assert_eq!(membership.learn(&router, gone(), 8, now), Ok(()));
+        assert_eq!(membership.learn(&router, there, 9, now), Ok(()));
+        assert!(membership.learn(&router, gone(), 10, now).is_err(), "others have begun to clear away");
+    }
+
+    #[test]
+    fn who_reads_for_long_is_not_cut_off() {
+        let (router, begin) = (Router::of(HOME, 10), now());
+        let mut membership = Membership::new(HOME, begin);
+        let end = begin + 2 * OWN_LEASE;
+        membership.has_read(end);
+        assert_eq!(membership.tick(&router, end), Ok(Vec::new()));
+        assert!(membership.tick(&router, end + 2 * OWN_LEASE).is_err(), "it does not see its own lease");
     }
 }

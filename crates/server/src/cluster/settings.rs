@@ -190,8 +190,9 @@ impl Settings {
             .request_timeout(Some(REQUEST))
             .ping_interval(PING)
             .subscription_capacity(UNHEARD)
-            // An attachment lasts as long as its connection: what got lost between two could not be told.
-            .max_reconnects(1)
+            // Each server is tried once. An attachment lasts as long as its connection: what got lost between two could not
+            // be told.
+            .max_reconnects(self.servers.len())
             // Only where the operator has said that there is one.
             .ignore_discovered_servers()
             .custom_inbox_prefix(format!("{}.inbox", self.cluster));
