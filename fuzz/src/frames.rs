@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use protocol::{
-    Accept, Accepted, Asked, Attempt, ChatHeader, ChatId, ClientId, Close, CloseReason, Establish, Established, Held, List, Login,
-    Message, Page, PublicKey, Request, Resume, ServerError, ToClient, ToServer, TooFast, UserName,
+    Accept, Accepted, Asked, Attempt, ChatHeader, ChatId, ClientId, Close, CloseReason, Establish, Established, Held,
+    List, Login, Message, Page, PublicKey, Request, Resume, ServerError, ToClient, ToServer, TooFast, UserName,
 };
 
 use crate::script::{Script, edited};
