@@ -7,9 +7,9 @@
 //! `rules/properties.rs`, a function for each rule.
 //!
 //! **Bounds.** All states can be looked at because some things happen so often and no more: requests to talk,
-//! broken connections, log-ins, late ones, lost signals, missed frames, full mailboxes, crashes of the server, and
-//! lies ([`Left`]); and because only so many signals and frames may be on their way at a time ([`Bounds`]).
-//! `rules/bounds.rs` has the [combinations](ALL) that are checked, some 4,280,000 states in all, in about a minute
+//! broken connections, log-ins, late ones, lost signals, missed frames, full mailboxes, crashes of the server, lies,
+//! and nodes that die or are cut off ([`Left`]); and because only so many signals and frames may be on their way at a time ([`Bounds`]).
+//! `rules/bounds.rs` has the [combinations](ALL) that are checked, some 7,050,000 states in all, in about three minutes
 //! on two cores. A repeated signal (`Ask`, `Check`) is sent again only once the one before it has arrived or is
 //! lost, and each client has at most one message on its way. No session opens its line 16 times, so that the
 //! server's limit on that is not met: it would tell apart states that are alike in all else. No state is left out
@@ -19,7 +19,8 @@
 //! may run out at any moment, before or after anything else, and however long a signal takes. Only what is left until
 //! each timer runs out tells states apart. A request may take 5 s, the welcome 3 s, and a way back 1.5 s, which is long
 //! enough for a second attempt (`Probe`, 1 s). That is shorter than on a server, which only makes for fewer attempts:
-//! no session has two of these limits running at once.
+//! no session has two of these limits running at once. Where a caller is to look after the request (`Check`, 10 s), that
+//! may take 12 s; where one is to leave a node that is cut off (`Stranded`, 5 s), the way back 7.5 s.
 //!
 //! **What a session lives in** (`rules/step.rs`) does what `server/src/connection.rs`, `router.rs` and `mailbox.rs`
 //! do: a signal goes to the session that is registered when it is sent, and is gone with it; who is absent is told
@@ -27,10 +28,24 @@
 //! client has given up and another has overtaken: then it is the session of that one which ends; requests in the
 //! mailbox of a session that ends are answered. Unlike there, signals between two sessions may overtake each other.
 //!
+//! **Two nodes** (`rules/nodes.rs` has what they know, `rules/presence.rs` and `rules/between.rs` what they do) share
+//! their users as `server/src/router/elsewhere.rs`, `links.rs` and `cluster.rs` have it: a bucket in which a log-in
+//! claims its user's place by compare and set, and of whose changes each node is told at its own pace. The bucket hears of
+//! a claim when it likes, and the session's node of the answer; until then the session hears nothing, and nothing is
+//! heard of it. So a user can have a session in each node for a while. Of what one node tells another each word may be
+//! lost, and the other has missed it before it hears the next: what comes out of its order is dropped there, so that a
+//! word that comes late is a lost one. Words to a user keep their order here, those to different users may overtake each
+//! other. A node that dies takes its sessions along and is not there again; what is said to them vanishes until the
+//! other takes it for gone, whenever that is. One that is cut off lets nobody in, loses what is told it, and attaches anew
+//! at any time or never; the other may have taken it for gone by then. Not here: two nodes that are both cut off, a node
+//! that is taken for gone while it is attached, changes of the bucket of which a node is shown but the last, and more words
+//! than may wait. `server/tests/nodes.rs` holds the real router to what is here taken for granted of it.
+//!
 //! **Clients** (`rules/client.rs`) know what they have been told, and do whatever a client may do then; carol's also
 //! lies. There is no cryptography: what would be sealed bears the names of who wrote it and for whom, and that is
 //! compared wherever it comes out. A connection ends by `Lost` alone, at any moment: the idle limit, an end of the
-//! server that is told, and an unreadable directory do the same to a chat. A device that a newer one has taken the
+//! server that is told, and an unreadable directory do the same to a chat. Between nodes, each remembers whether what it
+//! said last has come to the other, or it has been told from where to say it again. A device that a newer one has taken the
 //! place of says nothing more, and does not come back.
 //!
 //! **Within a bounded time** is tried rather than proved: each state is run on without further faults until it rests,
@@ -41,10 +56,14 @@
 //! [`Fault`] between a session and its driver, and each rule has to fail on those meant for it.
 
 mod action;
+mod between;
 mod bounds;
 mod client;
 mod deeds;
 mod fault;
+mod flight;
+mod nodes;
+mod presence;
 mod properties;
 mod settle;
 mod step;
@@ -66,17 +85,22 @@ pub use self::{
     action::{Action, Deed, Lie},
     bounds::{ALL, BROKEN, Bounds, WIDE, Will},
     fault::Fault,
+    flight::Flight,
     properties::*,
-    world::{Flight, Left, Person, World},
+    world::{Left, Person, World},
 };
 use self::{
     client::Client,
+    nodes::Node,
     step::Step,
     world::{Place, Seat, Three},
 };
 
 /// Between two looks of a session at whether the other still has the chat (`server/src/session.rs`).
 const CHECK: Duration = Duration::from_secs(10);
+
+/// From the first sign that a session cannot reach its peer's node to its end (there, too).
+const STRANDED: Duration = Duration::from_secs(5);
 
 /// Between two attempts of a session at opening a line (there, too).
 const PROBE: Duration = Duration::from_secs(1);
@@ -111,10 +135,9 @@ impl Relay {
             login: year,
             refusal: Duration::ZERO,
             idle: year,
-            request: Duration::from_secs(5),
+            request: bounds.request,
             establishment: Duration::from_secs(3),
-            // Long enough to ask a second time.
-            grace: Duration::from_millis(1500),
+            grace: bounds.grace,
             // The model has no place for them: its users ask less often than that.
             lists: Rate::new(1, 100),
             requests: Rate::new(1, 100),
@@ -144,6 +167,11 @@ impl Relay {
         Self { rule: Some(rule), ..self }
     }
 
+    /// Whether there is more than one process.
+    fn has_nodes(&self) -> bool {
+        self.bounds.nodes
+    }
+
     fn person(&self, name: &UserName) -> Option<Person> {
         Person::ALL.into_iter().find(|person| self.names.of(*person) == name)
     }
@@ -166,12 +194,29 @@ impl Model for Relay {
 
     fn init_states(&self) -> Vec<World> {
         let Ok(places) = Three::new(|_| Ok::<_, std::convert::Infallible>(Arc::new(Place::default())));
-        let world = World { places, flights: Vec::new(), left: self.bounds.left, breach: None };
+        let nodes = [Node::NEW, if self.has_nodes() { Node::NEW } else { Node::NONE }];
+        let world = World { places, nodes, flights: Vec::new(), left: self.bounds.left, breach: None };
         let mut step = Step { relay: self, world };
-        for person in Person::ALL {
-            let _ = step.log_in(person, Client::default());
+        // Who has no part in anything is there all the same, but where there are nodes they would have much to do with it.
+        let has_part = |person: &Person| {
+            let Bounds { pairs, movers, .. } = &self.bounds;
+            !self.has_nodes()
+                || pairs.iter().any(|(one, other)| [one, other].contains(&person))
+                || movers.contains(person)
+        };
+        for person in Person::ALL.into_iter().filter(has_part) {
+            let home = usize::from(self.has_nodes() && person == Person::Bob);
+            let _ = step.log_in(person, home, Client::default());
         }
-        step.flush();
+        // Everybody is there, and everybody knows.
+        step.all_arrive();
+        if self.bounds.chatting {
+            let deeds = [Deed::Call(Person::Bob), Deed::Accept, Deed::Establish];
+            for (person, deed) in [Person::Alice, Person::Bob, Person::Alice].into_iter().zip(deeds) {
+                let _ = step.does(person, deed);
+                step.all_arrive();
+            }
+        }
         vec![step.world]
     }
 

@@ -15,7 +15,7 @@ use sim::rules::{ALL, Action, BROKEN, Bounds, Fault, Relay, WIDE, World};
 use stateright::{Checker as _, Expectation, Model as _};
 
 macro_rules! bounds {
-    ($($test:ident: $name:literal,)*) => {
+    ($(#[test] fn $test:ident() = $name:literal;)*) => {
         $(#[test]
         fn $test() {
             holds($name);
@@ -29,19 +29,50 @@ macro_rules! bounds {
 }
 // One after the other, these take the longest; they run beside each other.
 bounds! {
-    rules_hold_while_anybody_calls_anybody: "requests",
-    rules_hold_where_frames_take_time: "slow frames",
-    rules_hold_while_two_call_each_other: "crossing",
-    rules_hold_while_connections_break: "broken connections",
-    rules_hold_while_connections_break_and_frames_take_time: "broken and slow",
-    rules_hold_where_log_ins_come_late: "late log-ins",
-    rules_hold_while_signals_are_lost: "losses",
-    rules_hold_where_mailboxes_are_read_first: "mailboxes first",
-    rules_hold_where_a_mailbox_is_full: "full",
-    rules_hold_over_a_restart_of_the_server: "restart",
-    rules_hold_among_three: "three",
-    rules_hold_against_a_client_that_lies: "lies",
-    rules_hold_against_a_client_that_lies_again: "more lies",
+    #[test]
+    fn rules_hold_while_anybody_calls_anybody() = "requests";
+    #[test]
+    fn rules_hold_where_frames_take_time() = "slow frames";
+    #[test]
+    fn rules_hold_while_two_call_each_other() = "crossing";
+    #[test]
+    fn rules_hold_while_connections_break() = "broken connections";
+    #[test]
+    fn rules_hold_while_connections_break_and_frames_take_time() = "broken and slow";
+    #[test]
+    fn rules_hold_where_log_ins_come_late() = "late log-ins";
+    #[test]
+    fn rules_hold_while_signals_are_lost() = "losses";
+    #[test]
+    fn rules_hold_where_mailboxes_are_read_first() = "mailboxes first";
+    #[test]
+    fn rules_hold_where_a_mailbox_is_full() = "full";
+    #[test]
+    fn rules_hold_over_a_restart_of_the_server() = "restart";
+    #[test]
+    fn rules_hold_among_three() = "three";
+    #[test]
+    fn rules_hold_against_a_client_that_lies() = "lies";
+    #[test]
+    fn rules_hold_against_a_client_that_lies_again() = "more lies";
+    #[test]
+    fn rules_hold_while_anybody_calls_anybody_between_nodes() = "requests between nodes";
+    #[test]
+    fn rules_hold_while_two_call_each_other_between_nodes() = "crossing between nodes";
+    #[test]
+    fn rules_hold_while_clients_move_between_nodes() = "moving between nodes";
+    #[test]
+    fn rules_hold_where_log_ins_come_late_at_two_nodes() = "late log-ins at two nodes";
+    #[test]
+    fn rules_hold_while_words_between_nodes_are_lost() = "lost words";
+    #[test]
+    fn rules_hold_while_words_are_lost_and_clients_move() = "lost words and moving";
+    #[test]
+    fn rules_hold_where_a_mailbox_at_another_node_is_full() = "full at the other node";
+    #[test]
+    fn rules_hold_when_a_node_dies() = "death of a node";
+    #[test]
+    fn rules_hold_while_a_node_is_cut_off() = "cut off";
 }
 
 #[test]

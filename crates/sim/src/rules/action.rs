@@ -11,8 +11,10 @@ use server::{
 use super::{
     Relay,
     bounds::Will,
-    client::{Stage, Talk},
-    world::{Flight, Person, Place, Seat, World},
+    client::{Client, Stage, Talk},
+    flight::{Flight, To},
+    nodes::{HOMES, Status, Way, other},
+    world::{Person, Place, Seat, World},
 };
 
 /// A step of the model.
@@ -24,12 +26,12 @@ pub enum Action {
     Lies(Person, Lie),
     /// A connection is cut. The client sees it at once; the session may see it later.
     Cut(Person),
-    /// The client comes back with its chat.
-    ComesBack(Person),
+    /// The client comes back with its chat, through this node.
+    ComesBack(Person, usize),
     /// The user logs in anew, with a client that knows of no chat.
-    StartsAnew(Person),
+    StartsAnew(Person, usize),
     /// The client logs in, and gives that up before the log-in is there.
-    GivesUp(Person),
+    GivesUp(Person, usize),
     /// That log-in is there.
     ComesLate(Person, SessionId),
     /// The session reads the next frame.
@@ -50,6 +52,26 @@ pub enum Action {
     Fills(Person),
     /// The server is gone with all its sessions, and there again.
     Crashes,
+    /// The presence bucket hears that the session wants to be its user's.
+    IsClaimed(Person, SessionId),
+    /// The session's node hears what came of it.
+    IsSettled(Person, SessionId),
+    /// A node is told the next change of what stands in the bucket for the user.
+    Learns(usize, Person),
+    /// A word was in the mailbox of a session that has ended.
+    IsForgotten(Arc<Flight>),
+    /// A node hears that words of the other were lost.
+    Misses(usize),
+    /// A node sees where the other one listens.
+    FindsTheWay(usize),
+    /// A node is gone with all its sessions.
+    Dies(usize),
+    /// A node can reach nobody else.
+    IsCutOff(usize),
+    /// It can again.
+    Attaches(usize),
+    /// A node takes the other for gone.
+    Buries(usize),
 }
 
 /// What a client does by itself.
@@ -78,8 +100,8 @@ pub enum Lie {
     Say(ChatId),
     Resume(ChatId),
     Close(ChatId),
-    /// Logs in with a chat of others.
-    ComeBack(Person, ChatId),
+    /// Logs in with a chat of others, through this node.
+    ComeBack(Person, ChatId, usize),
 }
 
 impl Relay {
@@ -101,13 +123,70 @@ impl Relay {
             if before.replace(flight).is_some_and(|before| **before == **flight) {
                 continue;
             }
-            actions.push(Action::Arrives(flight.clone()));
-            if world.left.losses > 0 {
+            if is_heard(world, flight) {
+                actions.push(Action::Arrives(flight.clone()));
+            }
+            // Between nodes, what is lost is missed; in one, nothing can be, and what would become of it is looked at.
+            let may_be_lost = !self.has_nodes() || (flight.to.home().is_some() && world.is_first(flight));
+            if world.left.losses > 0 && may_be_lost {
                 actions.push(Action::IsLost(flight.clone()));
+            }
+            if matches!(flight.to, To::User { is_forgotten: true, .. }) && world.is_first(flight) {
+                actions.push(Action::IsForgotten(flight.clone()));
             }
         }
         if world.left.crashes > 0 {
             actions.push(Action::Crashes);
+        }
+        if self.has_nodes() {
+            self.possible_for_nodes(world, actions);
+        }
+    }
+
+    /// What can happen to nodes, and between them.
+    fn possible_for_nodes(&self, world: &World, actions: &mut Vec<Action>) {
+        self.due_between_nodes(world, actions);
+        for home in HOMES {
+            let node = world.nodes[home];
+            if world.left.deaths > 0 && HOMES.into_iter().all(|home| world.nodes[home].is_attached()) {
+                actions.push(Action::Dies(home));
+            }
+            if world.left.cut_offs > 0 && node.is_attached() {
+                actions.push(Action::IsCutOff(home));
+            }
+            if node.status == Status::CutOff {
+                actions.push(Action::Attaches(home));
+            }
+        }
+    }
+
+    /// Of that, what will happen by itself.
+    pub(super) fn due_between_nodes(&self, world: &World, actions: &mut Vec<Action>) {
+        for home in HOMES.into_iter().filter(|home| self.has_nodes() && world.nodes[*home].is_attached()) {
+            let (node, there) = (world.nodes[home], world.nodes[other(home)]);
+            for person in Person::ALL {
+                let place = world.place(person);
+                if place.bucket.after(place.views[home].told).is_some() {
+                    actions.push(Action::Learns(home, person));
+                }
+            }
+            if there.is_attached() {
+                if node.has_missed && node.way == Way::Open {
+                    actions.push(Action::Misses(home));
+                }
+                if node.way != Way::Open {
+                    actions.push(Action::FindsTheWay(home));
+                }
+            } else if node.way != Way::Shut || Person::ALL.iter().any(|person| world.place(*person).is_there(home)) {
+                actions.push(Action::Buries(home));
+            }
+        }
+        for (person, seat) in world.seats() {
+            match seat.claim.map(|claim| claim.outcome) {
+                Some(None) => actions.push(Action::IsClaimed(person, seat.id)),
+                Some(Some(_)) => actions.push(Action::IsSettled(person, seat.id)),
+                None => {}
+            }
         }
     }
 
@@ -115,33 +194,32 @@ impl Relay {
         let left = &world.left;
         let moves = self.bounds.movers.contains(&person);
         let may_log_in = moves && left.logins > 0;
-        if let Some(client) = &place.away
-            && may_log_in
-        {
-            if client.talk.is_some() || place.seats.iter().any(|seat| seat.late.is_some()) {
-                actions.push(Action::ComesBack(person));
-            }
-            if left.lates > 0 {
-                actions.push(Action::GivesUp(person));
-            }
-            actions.push(Action::StartsAnew(person));
-            if person == Person::Carol && left.lies > 0 {
-                let peers = person.others();
-                let lies = peers.flat_map(|peer| chats(world).map(move |chat| Lie::ComeBack(peer, chat)));
-                actions.extend(lies.map(|lie| Action::Lies(person, lie)));
+        let homes = HOMES.into_iter().filter(|home| may_log_in && world.nodes[*home].is_attached());
+        if let Some(client) = &place.away {
+            for home in homes.clone() {
+                if client.talk.is_some() || place.seats.iter().any(|seat| seat.late.is_some()) {
+                    actions.push(Action::ComesBack(person, home));
+                }
+                if left.lates > 0 {
+                    actions.push(Action::GivesUp(person, home));
+                }
+                actions.push(Action::StartsAnew(person, home));
+                if person == Person::Carol && left.lies > 0 {
+                    let peers = person.others();
+                    let lies = peers.flat_map(|peer| chats(world).map(move |chat| Lie::ComeBack(peer, chat, home)));
+                    actions.extend(lies.map(|lie| Action::Lies(person, lie)));
+                }
             }
         }
-        let Some(client) = place.seat().and_then(|seat| seat.client.as_ref()) else {
+        let Some(client) = place.seat().filter(|seat| !seat.is_joining()).and_then(|seat| seat.client.as_ref()) else {
             return;
         };
-        self.deeds(world, person, client.talk, &mut |deed| actions.push(Action::Does(person, deed)));
+        self.deeds(world, person, client, &mut |deed| actions.push(Action::Does(person, deed)));
         if moves && left.cuts > 0 {
             actions.push(Action::Cut(person));
             actions.push(Action::Does(person, Deed::Exit));
         }
-        if may_log_in {
-            actions.push(Action::StartsAnew(person));
-        }
+        actions.extend(homes.map(|home| Action::StartsAnew(person, home)));
         if person == Person::Carol && left.lies > 0 {
             for chat in chats(world).filter(|chat| client.talk.is_none_or(|talk| talk.chat != *chat)) {
                 let lies = [Lie::Accept, Lie::Refuse, Lie::Establish, Lie::Say, Lie::Resume, Lie::Close];
@@ -153,9 +231,10 @@ impl Relay {
         }
     }
 
-    fn deeds(&self, world: &World, person: Person, talk: Option<Talk>, add: &mut impl FnMut(Deed)) {
+    fn deeds(&self, world: &World, person: Person, client: &Client, add: &mut impl FnMut(Deed)) {
         let may_end = self.bounds.will == Will::Any;
-        let Some(Talk { stage, .. }) = talk else {
+        let unheard = client.unheard;
+        let Some(Talk { stage, .. }) = client.talk else {
             let may_call = may_end || world.place(person).calls == 0;
             if may_call && world.left.calls > 0 {
                 self.bounds.pairs.iter().filter(|pair| pair.0 == person).for_each(|pair| add(Deed::Call(pair.1)));
@@ -177,7 +256,7 @@ impl Relay {
                     flight.origin == person && matches!(flight.signal.kind, SignalKind::Message(_))
                 };
                 let is_quiet = world.seats().all(|(_, seat)| seat.frames() == 0);
-                if open && self.bounds.messages && is_quiet && !world.flights.iter().any(is_saying) {
+                if open && !unheard && self.bounds.messages && is_quiet && !world.flights.iter().any(is_saying) {
                     add(Deed::Say);
                 }
                 if owes || (open && world.left.gaps > 0) {
@@ -191,6 +270,9 @@ impl Relay {
     }
 
     fn possible_for_session(&self, world: &World, person: Person, seat: &Seat, actions: &mut Vec<Action>) {
+        if seat.is_joining() {
+            return;
+        }
         if !seat.up.is_empty() {
             actions.push(Action::Reads(person, seat.id));
         }
@@ -223,6 +305,19 @@ impl Relay {
             }
         }
     }
+}
+
+/// Whether a signal can be taken in: a word from another node is put behind what a mailbox has.
+pub(super) fn is_heard(world: &World, flight: &Flight) -> bool {
+    let place = world.place(flight.receiver);
+    let Some(home) = flight.to.home() else {
+        let joins = |seat: &Seat| Some(seat.id) == flight.to.mailbox() && seat.is_joining();
+        return world.is_first(flight) && !place.seats.iter().any(joins);
+    };
+    let here = place.views[home].here.map(|here| here.id);
+    let is_joining = here.is_none() && place.seats.iter().any(|seat| seat.home() == home && seat.is_joining());
+    let has_mail = here.is_some() && world.flights.iter().any(|other| other.to.mailbox() == here);
+    world.is_first(flight) && !is_joining && !has_mail && !world.nodes[home].has_missed
 }
 
 /// The chats that somebody has asked for.

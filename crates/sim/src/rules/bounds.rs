@@ -1,5 +1,7 @@
 //! Within which bounds the rules are checked.
 
+use std::time::Duration;
+
 use server::session::Timer;
 
 use super::{
@@ -28,6 +30,14 @@ pub struct Bounds {
     pub frames: usize,
     /// Signals that may be on their way at one time.
     pub flights: usize,
+    /// Whether there are two nodes, with alice and carol at one and bob at the other in the beginning.
+    pub nodes: bool,
+    /// Whether alice and bob are in a chat in the beginning.
+    pub chatting: bool,
+    /// For the answer to a request.
+    pub request: Duration,
+    /// For the way back.
+    pub grace: Duration,
     /// Whether all that is on its way to a session is read before the word that its peer is absent, as it is by the
     /// driver of a session whose mailbox it lies in. Otherwise it comes later, as it does from another machine.
     pub mailboxes_first: bool,
@@ -44,8 +54,19 @@ pub enum Will {
     ToMeet,
 }
 
-const NOTHING: Left =
-    Left { calls: 0, cuts: 0, logins: 0, lates: 0, losses: 0, gaps: 0, crashes: 0, fulls: 0, lies: 0 };
+const NOTHING: Left = Left {
+    calls: 0,
+    cuts: 0,
+    logins: 0,
+    lates: 0,
+    losses: 0,
+    gaps: 0,
+    crashes: 0,
+    fulls: 0,
+    lies: 0,
+    deaths: 0,
+    cut_offs: 0,
+};
 const ONE_CALL: Bounds = Bounds {
     left: Left { calls: 1, ..NOTHING },
     pairs: &[(Alice, Bob)],
@@ -54,6 +75,11 @@ const ONE_CALL: Bounds = Bounds {
     messages: false,
     frames: 0,
     flights: 3,
+    nodes: false,
+    chatting: false,
+    request: Duration::from_secs(5),
+    // Long enough to ask a second time.
+    grace: Duration::from_millis(1500),
     mailboxes_first: false,
     sights: &[OPENS],
 };
@@ -154,8 +180,67 @@ const LIES: Bounds = Bounds {
 /// Carol's client lies, twice.
 const MORE_LIES: Bounds = Bounds { left: Left { calls: 1, lies: 2, ..NOTHING }, messages: true, ..ONE_CALL };
 
+/// Two nodes, one call.
+const APART: Bounds = Bounds { flights: 2, nodes: true, messages: true, sights: &[OPENS, SPANS, SPEAKS], ..ONE_CALL };
+/// Anybody asks anybody, at two nodes, and words between these are lost.
+const REQUESTS_APART: Bounds = Bounds {
+    left: Left { calls: 2, losses: 1, ..NOTHING },
+    pairs: REQUESTS.pairs,
+    request: Duration::from_secs(12),
+    sights: &[OPENS, SPANS, CROSSES, LAPSES, SPEAKS],
+    ..APART
+};
+/// Two ask each other from two nodes, and everything takes time.
+const CROSSING_APART: Bounds = Bounds { nodes: true, sights: &[OPENS, SPANS, CROSSES], ..CROSSING };
+/// Connections break, and clients come back through either node.
+const MOVING: Bounds = Bounds {
+    left: Left { calls: 1, cuts: 1, logins: 1, ..NOTHING },
+    sights: &[OPENS, SPANS, BREAKS, OVERLAPS, PARTS, RETURNS, SPEAKS],
+    ..APART
+};
+/// Log-ins come late, through either node.
+const LATE_APART: Bounds = Bounds {
+    left: Left { cuts: 1, logins: 1, lates: 1, ..NOTHING },
+    movers: &[Bob],
+    messages: false,
+    chatting: true,
+    sights: &[OPENS, SPANS, BREAKS, OVERLAPS, PARTS, OVERTAKES, RETURNS],
+    ..APART
+};
+/// Words between nodes are lost. A request may take so long that a caller looks after it.
+const LOST_WORDS: Bounds = Bounds {
+    left: Left { calls: 1, cuts: 1, losses: 1, ..NOTHING },
+    request: Duration::from_secs(12),
+    sights: &[OPENS, SPANS, BREAKS, LAPSES, SPEAKS],
+    ..APART
+};
+/// Words are lost while clients come back through either node.
+const LOST_AND_MOVING: Bounds = Bounds {
+    left: Left { cuts: 1, logins: 1, losses: 1, ..NOTHING },
+    movers: &[Bob],
+    chatting: true,
+    sights: &[OPENS, SPANS, BREAKS, LAPSES, PARTS, RETURNS, SPEAKS],
+    ..APART
+};
+/// A mailbox at the other node is full.
+const FULL_APART: Bounds =
+    Bounds { left: Left { calls: 1, cuts: 1, fulls: 1, ..NOTHING }, sights: &[OPENS, SPANS, RETURNS, SPEAKS], ..APART };
+/// A node dies.
+const DEATH: Bounds = Bounds {
+    left: Left { calls: 1, logins: 1, deaths: 1, ..NOTHING },
+    request: Duration::from_secs(12),
+    sights: &[OPENS, SPANS, BREAKS, LAPSES, SPEAKS],
+    ..APART
+};
+/// A node is cut off from the other. There is time to go elsewhere.
+const CUT_OFF: Bounds = Bounds {
+    left: Left { calls: 1, cut_offs: 1, ..NOTHING },
+    grace: Duration::from_millis(7500),
+    sights: &[OPENS, SPANS, BREAKS, LAPSES, STRANDS, SPEAKS],
+    ..APART
+};
 /// All bounds, by name.
-pub const ALL: [(&str, Bounds); 13] = [
+pub const ALL: [(&str, Bounds); 22] = [
     ("requests", REQUESTS),
     ("slow frames", SLOW_FRAMES),
     ("crossing", CROSSING),
@@ -169,10 +254,19 @@ pub const ALL: [(&str, Bounds); 13] = [
     ("three", THREE),
     ("lies", LIES),
     ("more lies", MORE_LIES),
+    ("requests between nodes", REQUESTS_APART),
+    ("crossing between nodes", CROSSING_APART),
+    ("moving between nodes", MOVING),
+    ("late log-ins at two nodes", LATE_APART),
+    ("lost words", LOST_WORDS),
+    ("lost words and moving", LOST_AND_MOVING),
+    ("full at the other node", FULL_APART),
+    ("death of a node", DEATH),
+    ("cut off", CUT_OFF),
 ];
 
 /// Wider ones, which take many minutes.
-pub const WIDE: [(&str, Bounds); 4] = [
+pub const WIDE: [(&str, Bounds); 7] = [
     (
         "more losses",
         Bounds { left: Left { calls: 1, cuts: 2, logins: 2, losses: 1, ..NOTHING }, messages: true, ..ONE_CALL },
@@ -183,10 +277,23 @@ pub const WIDE: [(&str, Bounds); 4] = [
         Bounds { left: Left { calls: 1, cuts: 1, logins: 2, lies: 2, ..NOTHING }, flights: 2, ..LIES },
     ),
     ("more requests", Bounds { left: Left { calls: 3, ..NOTHING }, ..REQUESTS }),
+    ("both move", Bounds { left: Left { cuts: 2, logins: 2, ..NOTHING }, chatting: true, messages: false, ..MOVING }),
+    (
+        "cut off and moving",
+        Bounds {
+            left: Left { logins: 1, cut_offs: 1, ..NOTHING },
+            movers: &[Bob],
+            chatting: true,
+            messages: false,
+            sights: &[OPENS, SPANS, BREAKS, LAPSES, STRANDS, PARTS],
+            ..CUT_OFF
+        },
+    ),
+    ("death of a node, and more log-ins", Bounds { left: Left { calls: 1, logins: 2, deaths: 1, ..NOTHING }, ..DEATH }),
 ];
 
 /// The rules, each with the broken machines that it has to be seen to fail on.
-pub const BROKEN: [(&str, Fault, Bounds); 14] = [
+pub const BROKEN: [(&str, Fault, Bounds); 18] = [
     (ONE_CHAT, RingsInAChat, REQUESTS),
     (
         ONE_CHAT,
@@ -195,6 +302,7 @@ pub const BROKEN: [(&str, Fault, Bounds); 14] = [
     ),
     (BOTH_OR_NEITHER, EndsInSilence, ONE_CALL),
     (BOTH_OR_NEITHER, NeverChecks, Bounds { left: Left { calls: 1, losses: 1, ..NOTHING }, ..ONE_CALL }),
+    (BOTH_OR_NEITHER, OlderSessionStays, MOVING),
     (NOBODY_WAITS, IsDeafTo(Timer::Request), ONE_CALL),
     (NOBODY_WAITS, IsDeafTo(Timer::Establishment), ONE_CALL),
     (NOBODY_WAITS, IsDeafTo(Timer::Grace), Bounds { left: Left { calls: 1, cuts: 1, ..NOTHING }, ..ONE_CALL }),
@@ -205,4 +313,7 @@ pub const BROKEN: [(&str, Fault, Bounds); 14] = [
     (CALLERS_MEET, TakesBothCrossing, CROSSING),
     (CHAT_SURVIVES, HeldIsForgotten, BROKEN_CONNECTIONS),
     (CHAT_SURVIVES, LateLogInWins, LATE_LOG_INS),
+    (CALLERS_HEAR, NeverChecksCalls, LOST_WORDS),
+    (ALL_IS_SAID, IgnoresLapses, LOST_WORDS),
+    (CHAT_SURVIVES, NeverStrands, CUT_OFF),
 ];

@@ -17,6 +17,9 @@ pub(super) struct Client {
     pub(super) talk: Option<Talk>,
     /// Its last log-in.
     pub(super) attempt: Option<Attempt>,
+    /// Whether it has said something that neither has come to the peer's client nor will be said again: so far nobody
+    /// has told it where to start from. Noted where there are nodes.
+    pub(super) unheard: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,7 +104,7 @@ impl Client {
         let chatting = |talk: &Talk| matches!(talk.stage, Stage::Chatting { .. });
         let stage = Stage::Chatting { open: false, owes: false };
         let talk = self.talk.filter(chatting).map(|talk| Talk { stage, ..talk });
-        Self { talk, attempt: self.attempt }
+        Self { talk, ..self.clone() }
     }
 
     pub(super) fn is_chatting(&self) -> bool {
@@ -158,6 +161,7 @@ impl Client {
                     self.talk.as_mut().filter(|talk| about(chat)(talk))
                 {
                     *open = true;
+                    self.unheard = false;
                 }
             }
             ToClient::Error(ServerError::Replaced | ServerError::Protocol | ServerError::Removed) => self.talk = None,
@@ -171,6 +175,7 @@ impl Client {
             | ToClient::Pong
             | ToClient::TooFast(_) => {}
         }
+        self.unheard &= self.talk.is_some();
         Some(answers)
     }
 

@@ -9,6 +9,7 @@ use server::{session::Input, signal::SessionId};
 use super::{
     action::{Deed, Lie, chat_id},
     client::{self, Client, Stage, Talk},
+    nodes,
     step::Step,
     world::{Person, Seat},
 };
@@ -43,7 +44,10 @@ impl Step<'_> {
                 *stage = Stage::Chatting { open: true, owes: false };
                 client::establish(me, *chat, Some(*peer))
             }
-            (Deed::Say, Some(Talk { peer, chat, .. })) => client::message(me, *chat, Some(*peer)),
+            (Deed::Say, Some(Talk { peer, chat, .. })) => {
+                client.unheard = self.relay.has_nodes();
+                client::message(me, *chat, Some(*peer))
+            }
             (Deed::Resume, Some(Talk { stage: Stage::Chatting { owes, .. }, peer, chat })) => {
                 if !std::mem::take(owes) {
                     gaps_left = gaps.checked_sub(1)?;
@@ -61,6 +65,7 @@ impl Step<'_> {
             }
             _ => return None,
         };
+        client.unheard &= client.talk.is_some();
         seat.up.push_back(frame.encode().ok()?);
         self.world.left.gaps = gaps_left;
         Some(())
@@ -77,11 +82,12 @@ impl Step<'_> {
     pub(super) fn lies(&mut self, me: Person, lie: Lie) -> Option<()> {
         let frame = match lie {
             Lie::Call(peer, chat) => return self.call(me, peer, chat),
-            Lie::ComeBack(peer, chat) => {
+            Lie::ComeBack(peer, chat, home) => {
                 self.world.left.logins = self.world.left.logins.checked_sub(1)?;
                 self.world.place_mut(me).away = None;
                 let stage = Stage::Chatting { open: false, owes: false };
-                return self.log_in(me, Client { talk: Some(Talk { stage, peer, chat }), attempt: None });
+                let talk = Some(Talk { stage, peer, chat });
+                return self.log_in(me, home, Client { talk, ..Client::default() });
             }
             Lie::Accept(chat) => client::accept(me, chat, None),
             Lie::Refuse(chat) => ToServer::Refuse(chat),
@@ -95,23 +101,23 @@ impl Step<'_> {
     }
 
     /// A new connection of the user's, from a client that holds what it holds, and its log-in.
-    pub(super) fn log_in(&mut self, me: Person, mut client: Client) -> Option<()> {
-        let (id, login) = self.connect(me, &mut client)?;
+    pub(super) fn log_in(&mut self, me: Person, home: usize, mut client: Client) -> Option<()> {
+        let (id, login) = self.connect(me, home, &mut client)?;
         self.world.seat_mut(me, id)?.client = Some(client);
         self.input(me, id, Input::Frame(login));
         Some(())
     }
 
     /// The same, but the client has given the connection up before its log-in is there.
-    pub(super) fn log_in_late(&mut self, me: Person, mut client: Client) -> Option<()> {
-        let (id, login) = self.connect(me, &mut client)?;
+    pub(super) fn log_in_late(&mut self, me: Person, home: usize, mut client: Client) -> Option<()> {
+        let (id, login) = self.connect(me, home, &mut client)?;
         self.world.seat_mut(me, id)?.late = Some(login);
         self.world.place_mut(me).away = Some(client);
         Some(())
     }
 
     /// A new connection of the user's, and what this client logs in with.
-    fn connect(&mut self, me: Person, client: &mut Client) -> Option<(SessionId, Bytes)> {
+    fn connect(&mut self, me: Person, home: usize, client: &mut Client) -> Option<(SessionId, Bytes)> {
         let relay = self.relay;
         let place = self.world.place_mut(me);
         place.logins = place.logins.checked_add(1)?;
@@ -121,13 +127,17 @@ impl Step<'_> {
         client.attempt = Some(attempt);
         let held = client.talk.map(|talk| client::held(me, talk.peer, talk.chat, relay));
         let login = ToServer::Login(Login { user: relay.names.of(me).clone(), attempt, held }).encode().ok()?;
-        let id = SessionId::new(u64::from(me.digit()).saturating_mul(100).saturating_add(place.logins.into()));
+        let number = u64::from(me.digit()).saturating_mul(100).saturating_add(place.logins.into());
+        let id = SessionId { node: nodes::node(home, !relay.has_nodes()), number };
         let session = relay.session(me, id);
         let (up, down) = (VecDeque::new(), VecDeque::new());
         place.seats.push(Seat {
             id,
             attempt,
             late: None,
+            held: None,
+            claim: None,
+            deferred: Vec::new(),
             session,
             now: relay.start,
             openings: 0,

@@ -3,7 +3,7 @@
 use protocol::{ChatId, Machine as _};
 use server::{
     session::{Input, Output, State, Timer},
-    signal::{Signal, SignalKind},
+    signal::{Signal, SignalKind, Undelivered},
 };
 
 use super::{
@@ -26,6 +26,12 @@ pub enum Fault {
     EndsInSilence,
     /// No session looks whether the other still has the chat.
     NeverChecks,
+    /// Nobody who calls looks whether the other still has the request.
+    NeverChecksCalls,
+    /// No session is told that words of another node may be lost.
+    IgnoresLapses,
+    /// A session takes a peer who cannot be reached for one who is not there, so that it never goes elsewhere.
+    NeverStrands,
     /// No session learns that the client of the newer one has kept the chat.
     HeldIsForgotten,
     /// A timer never runs out.
@@ -52,13 +58,19 @@ impl Fault {
                 out.push(Output::Send(frame));
             }
             (Self::None, input) => seat.session.handle(input, seat.now, out),
+            (Self::IgnoresLapses, Input::Signal(Signal { kind: SignalKind::Lapsed(_), .. })) => {}
+            (Self::NeverStrands, Input::Undelivered { to, chat, is_repeated, why: Undelivered::Unreachable }) => {
+                let why = Undelivered::Absent;
+                seat.session.handle(Input::Undelivered { to, chat, is_repeated, why }, seat.now, out);
+            }
             (_, Input::Signal(signal)) => self.hand_signal(relay, person, seat, signal, out),
             (_, input) => seat.session.handle(input, seat.now, out),
         }
         let mut place = 0usize;
+        let is_calling = matches!(seat.session.state(), Some(State::Calling { .. }));
         out.retain(|output| {
             place = place.saturating_add(1);
-            place <= start || !self.swallows(output)
+            place <= start || !self.swallows(output, is_calling)
         });
     }
 
@@ -91,13 +103,14 @@ impl Fault {
         seat.session.handle(Input::Signal(signal), seat.now, out);
     }
 
-    fn swallows(self, output: &Output) -> bool {
+    fn swallows(self, output: &Output, is_calling: bool) -> bool {
         let Output::Signal { signal, .. } = output else {
             return false;
         };
         match self {
             Self::EndsInSilence => matches!(signal.kind, SignalKind::Close(_)),
             Self::NeverChecks => matches!(signal.kind, SignalKind::Check),
+            Self::NeverChecksCalls => is_calling && matches!(signal.kind, SignalKind::Check),
             _ => false,
         }
     }

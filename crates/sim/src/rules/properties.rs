@@ -1,11 +1,11 @@
 //! The rules, each as a function of a state; and what can only be seen while a session acts.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use protocol::{ChatId, Close, Request, ToClient};
 use server::{
     session::{Line, Output, Side, State, Timer},
-    signal::SignalKind,
+    signal::{SignalKind, Undelivered},
 };
 use stateright::Property;
 
@@ -13,8 +13,9 @@ use super::{
     Relay,
     bounds::Will,
     client::{Mark, Stage, mark_of},
-    settle::Rest,
-    world::{Flight, Person, Seat, World},
+    flight::{Flight, To},
+    settle::{self, Rest},
+    world::{Person, Seat, World},
 };
 
 /// A rule that a single step can break.
@@ -36,6 +37,12 @@ pub const NOBODY_WAITS: &str = "nobody waits past a timer";
 pub const OTHER_PARTY_ALONE: &str = "a frame of a chat reaches the other party alone";
 /// Rule 5: two who call each other at once end up in one chat, when nothing is lost.
 pub const CALLERS_MEET: &str = "two who call each other end up in one chat";
+/// Rule 3, of calls: whoever calls somebody who does not ring hears so by the next look, and not only when the time for an
+/// answer is up.
+pub const CALLERS_HEAR: &str = "whoever calls reaches somebody, or hears by the next look";
+/// What is said between nodes in a chat that goes on comes to the peer's client, or the one who has said it is told from
+/// where to say it again, though nobody says anything more (B3, B9).
+pub const ALL_IS_SAID: &str = "what was said is heard, or said again";
 /// A chat that both clients still have is not lost when both come back with it in time, and no signal is lost (B3).
 pub const CHAT_SURVIVES: &str = "a chat that both come back with goes on";
 
@@ -51,6 +58,16 @@ pub const OVERLAPS: &str = "a session outlives its connection";
 pub const OVERTAKES: &str = "a log-in overtakes another";
 /// Something that has to be seen: two sessions call each other.
 pub const CROSSES: &str = "two requests cross";
+/// Something that has to be seen: a user has a session in each node.
+pub const PARTS: &str = "a user has a session in each node";
+/// Something that has to be seen: what a session said comes back to it from the other node.
+pub const RETURNS: &str = "a word comes back";
+/// Something that has to be seen: a session hears that words may be lost.
+pub const LAPSES: &str = "words may be lost";
+/// Something that has to be seen: a session cannot reach its peer, and is about to end for that.
+pub const STRANDS: &str = "a session is stranded";
+/// Something that has to be seen: a chat is open between two nodes.
+pub const SPANS: &str = "a chat spans two nodes";
 /// Something that has to be seen: a message is on its way to a session that takes it.
 pub const SPEAKS: &str = "somebody speaks";
 
@@ -64,6 +81,8 @@ impl Relay {
             Property::always(BOTH_OR_NEITHER, both_are_in_a_chat_or_neither),
             Property::always(CHAT_SURVIVES, a_chat_that_both_come_back_with_goes_on),
             Property::always(CALLERS_MEET, callers_of_each_other_meet),
+            Property::always(CALLERS_HEAR, callers_reach_somebody_or_hear),
+            Property::always(ALL_IS_SAID, all_that_is_said_is_heard),
             Property::sometimes(OPENS, |_, world: &World| is_open_somewhere(world)),
             Property::sometimes(BREAKS, |_, world: &World| {
                 let is_broken = |seat: &Seat| {
@@ -80,8 +99,9 @@ impl Relay {
             }),
             Property::sometimes(OVERTAKES, |_, world: &World| {
                 let is_overtaken = |person, seat: &Seat| {
-                    let newer = world.place(person).current.and_then(|newer| world.seat(person, newer));
-                    seat.late.is_some() && newer.is_some_and(|newer| seat.attempt.is_before(&newer.attempt))
+                    let place = world.place(person);
+                    let mut current = place.seats.iter().filter(|newer| place.is_current(newer.id));
+                    seat.late.is_some() && current.any(|newer| seat.attempt.is_before(&newer.attempt))
                 };
                 world.seats().any(|(person, seat)| is_overtaken(person, seat))
             }),
@@ -93,12 +113,34 @@ impl Relay {
                 let calling: Vec<_> = world.seats().filter_map(calls).collect();
                 calling.iter().any(|(one, other)| calling.contains(&(*other, *one)))
             }),
+            Property::sometimes(PARTS, |_, world: &World| {
+                let homes = |person| world.place(person).seats.iter().map(Seat::home).collect::<BTreeSet<_>>();
+                Person::ALL.into_iter().any(|person| homes(person).len() > 1)
+            }),
+            Property::sometimes(RETURNS, |_, world: &World| {
+                world.flights.iter().any(|flight| matches!(flight.to, To::Sender { .. }))
+            }),
+            Property::sometimes(LAPSES, |_, world: &World| {
+                world.flights.iter().any(|flight| matches!(flight.signal.kind, SignalKind::Lapsed(_)))
+            }),
+            Property::sometimes(STRANDS, |_, world: &World| {
+                world.seats().any(|(_, seat)| seat.wait_of(Timer::Stranded).is_some())
+            }),
+            Property::sometimes(SPANS, |_, world: &World| {
+                let is_open_to = |seat: &Seat| match seat.session.state() {
+                    Some(State::Chatting { line: Line::Open(other), .. }) => Some(*other),
+                    _ => None,
+                };
+                world.seats().any(|(person, seat)| {
+                    is_open_to(seat).is_some_and(|other| other.node != seat.id.node) && is_open_for(world, person, seat)
+                })
+            }),
             Property::sometimes(SPEAKS, |_, world: &World| {
                 world.flights.iter().any(|flight| {
                     matches!(flight.signal.kind, SignalKind::Message(_))
                         && world
-                            .seat(flight.receiver, flight.to)
-                            .is_some_and(|seat| is_open_for(world, flight.receiver, seat))
+                            .seats()
+                            .any(|(person, seat)| person == flight.receiver && is_open_for(world, person, seat))
                 })
             }),
         ]
@@ -110,7 +152,9 @@ fn nobody_is_in_two_chats(_: &Relay, world: &World) -> bool {
     let is_in_one = |person| {
         let place = world.place(person);
         let mut chats: Vec<ChatId> = Vec::new();
-        for seat in place.seats.iter().filter(|seat| seat.replaced.is_none()) {
+        // One that another has taken the place of may be told so later. One that is not its user's yet hears of nothing.
+        let counts = |seat: &&Seat| seat.replaced.is_none() && !seat.is_joining() && place.instead_of(seat).is_none();
+        for seat in place.seats.iter().filter(counts) {
             if let Some(State::Chatting { chat, .. }) = seat.session.state() {
                 chats.push(*chat);
             }
@@ -124,7 +168,7 @@ fn nobody_is_in_two_chats(_: &Relay, world: &World) -> bool {
 }
 
 fn both_are_in_a_chat_or_neither(relay: &Relay, world: &World) -> bool {
-    let rests = |all_come_back| Rest { relay, all_come_back }.of(world).is_some();
+    let rests = |all_come_back| Rest::new(relay, all_come_back).of(world).is_some();
     let is_somebody_away = Person::ALL.into_iter().any(|person| world.place(person).away.is_some());
     rests(true) && (!is_somebody_away || rests(false))
 }
@@ -136,26 +180,49 @@ fn a_chat_that_both_come_back_with_goes_on(relay: &Relay, world: &World) -> bool
     }
     let mut shared = shared_chats(world);
     shared.retain(|(one, other, chat)| !is_ending(world, [*one, *other], *chat));
-    // Whoever has no further attempt has come back too late.
-    let is_late = world.seats().any(|(_, seat)| seat.wait_of(Timer::Grace).is_some_and(|left| left < super::PROBE));
+    // Whoever has no further attempt has come back too late. So has whoever gives up before one comes back who is cut off.
+    let is_back = |(_, seat): (Person, &Seat)| match seat.wait_of(Timer::Stranded) {
+        _ if !world.is_cut_off(seat) => Duration::ZERO,
+        Some(left) => left,
+        None => super::STRANDED.saturating_add(super::PROBE),
+    };
+    let all_are_back = world.seats().map(is_back).max().unwrap_or_default().saturating_add(super::PROBE);
+    let is_late = world.seats().any(|(_, seat)| seat.wait_of(Timer::Grace).is_some_and(|left| left < all_are_back));
     if shared.is_empty() || is_late {
         return true;
     }
-    let after = Rest { relay, all_come_back: true }.of(world);
+    let after = Rest::new(relay, true).of(world);
     shared.iter().all(|(one, ..)| {
         // That it comes to rest is another rule.
         after.as_ref().is_none_or(|after| after.place(*one).seat().is_some_and(|seat| is_open_for(after, *one, seat)))
     })
 }
 
+fn callers_reach_somebody_or_hear(relay: &Relay, world: &World) -> bool {
+    let calls = |seat: &Seat| matches!(seat.session.state(), Some(State::Calling { .. }));
+    let rest = Rest { limit: super::CHECK, is_at_rest: settle::is_every_caller_heard, ..Rest::new(relay, true) };
+    !world.seats().any(|(_, seat)| calls(seat)) || rest.of(world).is_some()
+}
+
+fn all_that_is_said_is_heard(relay: &Relay, world: &World) -> bool {
+    let is_unheard = |person| world.place(person).client().is_some_and(|client| client.unheard);
+    let rest = Rest { is_at_rest: settle::is_all_said, ..Rest::new(relay, true) };
+    !Person::ALL.into_iter().any(is_unheard) || rest.of(world).is_some()
+}
+
 /// Whether a session of theirs has ended the chat, or is about to, though the clients have not heard of it.
 fn is_ending(world: &World, pair: [Person; 2], chat: ChatId) -> bool {
     let closes = |flight: &Flight| {
-        flight.signal.chat == chat && matches!(flight.signal.kind, SignalKind::Close(_) | SignalKind::CallOff(_))
+        let is_full = SignalKind::Undelivered { is_repeated: false, why: Undelivered::Full };
+        flight.signal.chat == chat
+            && (matches!(flight.signal.kind, SignalKind::Close(_) | SignalKind::CallOff(_))
+                || flight.signal.kind == is_full)
     };
-    let leaves = |seat: &Seat| {
+    let leaves = |person: Person, seat: &Seat| {
         let has = seat.session.state().and_then(State::chat) == Some(chat);
-        !has || seat.replaced.is_some_and(|held| held != Some(chat))
+        let (place, home) = (world.place(person), seat.home());
+        let is_told = place.views[home].told;
+        !has || seat.replaced.is_some_and(|held| held != Some(chat)) || place.bucket.will_end(is_told, seat.id, chat)
     };
     // Another client's log-in takes the place of theirs whenever it comes.
     let puts_out = |person: &Person| {
@@ -165,7 +232,7 @@ fn is_ending(world: &World, pair: [Person; 2], chat: ChatId) -> bool {
     };
     world.flights.iter().any(|flight| closes(flight))
         || pair.iter().any(puts_out)
-        || world.seats().any(|(person, seat)| pair.contains(&person) && leaves(seat))
+        || world.seats().any(|(person, seat)| pair.contains(&person) && leaves(person, seat))
 }
 
 /// The chats that two clients have with each other.
@@ -278,8 +345,8 @@ pub(super) fn is_open_for(world: &World, person: Person, seat: &Seat) -> bool {
     };
     world.seats().any(|(peer, there)| {
         there.id == *other
-            && world.place(peer).current == Some(there.id)
-            && world.place(person).current == Some(seat.id)
+            && world.place(peer).is_current(there.id)
+            && world.place(person).is_current(seat.id)
             && matches!(there.session.state(), Some(State::Chatting { chat: theirs, line: Line::Open(back), .. })
                 if theirs == chat && *back == seat.id)
     })

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use protocol::{ClientId, Login, Machine as _, ToClient, ToServer};
 use server::{
     session::{Input, Line, Output, Session, State},
-    signal::{SessionId, Signal, SignalKind, Undelivered},
+    signal::{SessionId, SignalKind, Undelivered},
 };
 
 use super::{
@@ -13,8 +13,10 @@ use super::{
     action::Action,
     client::Client,
     fault::Fault,
+    flight::{Flight, To},
+    nodes::{Here, home_of},
     properties::{self, Rule},
-    world::{Flight, Person, World},
+    world::{Person, World},
 };
 
 pub(super) struct Step<'a> {
@@ -39,20 +41,20 @@ impl Step<'_> {
                 seat.down.clear();
                 self.world.place_mut(*person).away = Some(client.without_connection());
             }
-            Action::ComesBack(person) => {
+            Action::ComesBack(person, home) => {
                 left.logins = left.logins.checked_sub(1)?;
                 let client = self.world.place_mut(*person).away.take()?;
-                self.log_in(*person, client)?;
+                self.log_in(*person, *home, client)?;
             }
-            Action::StartsAnew(person) => {
+            Action::StartsAnew(person, home) => {
                 left.logins = left.logins.checked_sub(1)?;
                 self.world.place_mut(*person).away = None;
-                self.log_in(*person, Client::default())?;
+                self.log_in(*person, *home, Client::default())?;
             }
-            Action::GivesUp(person) => {
+            Action::GivesUp(person, home) => {
                 left.lates = left.lates.checked_sub(1)?;
                 let client = self.world.place_mut(*person).away.take()?;
-                self.log_in_late(*person, client)?;
+                self.log_in_late(*person, *home, client)?;
             }
             Action::ComesLate(person, id) => {
                 let login = self.world.seat_mut(*person, *id)?.late.take()?;
@@ -74,11 +76,21 @@ impl Step<'_> {
             }
             Action::Arrives(flight) => {
                 self.world.take(flight);
-                self.arrives(flight);
+                match flight.to {
+                    To::Mailbox(id) => self.is_read(flight, id),
+                    To::User { .. } | To::Sender { .. } => self.is_heard(flight),
+                }
             }
             Action::IsLost(flight) => {
                 left.losses = left.losses.checked_sub(1)?;
                 self.world.take(flight);
+                if let Some(home) = flight.to.home() {
+                    self.world.nodes[home].has_missed = true;
+                }
+            }
+            Action::IsForgotten(flight) => {
+                self.world.take(flight);
+                self.is_forgotten(flight);
             }
             Action::Fills(person) => {
                 left.fulls = left.fulls.checked_sub(1)?;
@@ -88,6 +100,21 @@ impl Step<'_> {
                 left.crashes = left.crashes.checked_sub(1)?;
                 self.crashes();
             }
+            Action::IsClaimed(person, id) => self.is_claimed(*person, *id)?,
+            Action::IsSettled(person, id) => self.is_settled(*person, *id)?,
+            Action::Learns(home, person) => self.learns(*home, *person)?,
+            Action::Misses(home) => self.lapse(*home),
+            Action::FindsTheWay(home) => self.finds_the_way(*home),
+            Action::Dies(home) => {
+                left.deaths = left.deaths.checked_sub(1)?;
+                self.dies(*home);
+            }
+            Action::IsCutOff(home) => {
+                left.cut_offs = left.cut_offs.checked_sub(1)?;
+                self.is_cut_off(*home);
+            }
+            Action::Attaches(home) => self.attaches(*home),
+            Action::Buries(home) => self.buries(*home),
         }
         self.settle_frames();
         Some(())
@@ -104,7 +131,14 @@ impl Step<'_> {
         let seat = self.world.seat_mut(me, id)?;
         let frame = seat.down.pop_front()?;
         let frame = ToClient::decode(&frame).ok()?;
+        let said = match &frame {
+            ToClient::Message(message) => Some(message.header.chat),
+            _ => None,
+        };
         let answers = seat.client.as_mut()?.read(me, frame, self.relay);
+        if let Some(chat) = said {
+            self.is_said(me, chat);
+        }
         if answers.is_none() {
             self.world.breach = Some(Rule::OtherPartyAlone);
         }
@@ -115,11 +149,36 @@ impl Step<'_> {
         Some(())
     }
 
+    /// All frames arrive, and all that is on its way between sessions and nodes.
+    pub(super) fn all_arrive(&mut self) {
+        loop {
+            self.flush();
+            let mut next = Vec::new();
+            self.relay.due_between_nodes(&self.world, &mut next);
+            next.extend(self.world.flights.first().cloned().map(Action::Arrives));
+            let Some(action) = next.first() else {
+                return;
+            };
+            let _ = self.act(action);
+        }
+    }
+
+    /// A message of the chat has come to this user's client.
+    fn is_said(&mut self, to: Person, chat: protocol::ChatId) {
+        for person in to.others().filter(|_| self.relay.has_nodes()) {
+            let place = self.world.place_mut(person);
+            if let Some(client) = place.client_mut().filter(|client| client.talk.is_some_and(|talk| talk.chat == chat))
+            {
+                client.unheard = false;
+            }
+        }
+    }
+
     /// All frames arrive.
     pub(super) fn flush(&mut self) {
         loop {
             let next = self.world.seats().find_map(|(person, seat)| {
-                let is_up = !seat.up.is_empty();
+                let is_up = !seat.up.is_empty() && !seat.is_joining();
                 (is_up || !seat.down.is_empty()).then_some((person, seat.id, is_up))
             });
             let Some((person, id, is_up)) = next else {
@@ -141,15 +200,16 @@ impl Step<'_> {
         Some(())
     }
 
-    fn arrives(&mut self, flight: &Flight) {
-        let Flight { origin, receiver, to, signal, .. } = flight;
+    /// A session takes a signal out of its mailbox.
+    pub(super) fn is_read(&mut self, flight: &Flight, to: SessionId) {
+        let Flight { origin, receiver, signal, .. } = flight;
         self.world.place_mut(*receiver).is_full = false;
-        let before = self.world.seat(*receiver, *to).and_then(|seat| seat.session.state()).cloned();
-        let told = self.world.seat(*receiver, *to).map_or(0, |seat| seat.down.len());
-        self.input(*receiver, *to, Input::Signal(signal.clone()));
-        let seat = self.world.seat(*receiver, *to);
-        let is_stranger =
-            before.as_ref().and_then(State::peer).is_some_and(|peer| peer != self.relay.names.of(*origin));
+        let before = self.world.seat(*receiver, to).and_then(|seat| seat.session.state()).cloned();
+        let told = self.world.seat(*receiver, to).map_or(0, |seat| seat.down.len());
+        self.input(*receiver, to, Input::Signal(signal.clone()));
+        let seat = self.world.seat(*receiver, to);
+        let is_stranger = !matches!(signal.kind, SignalKind::Lapsed(_))
+            && before.as_ref().and_then(State::peer).is_some_and(|peer| peer != self.relay.names.of(*origin));
         let is_changed = seat.and_then(|seat| seat.session.state()) != before.as_ref()
             || seat.is_some_and(|seat| seat.down.len() != told);
         if is_stranger && is_changed {
@@ -161,7 +221,7 @@ impl Step<'_> {
         self.world.flights.clear();
         for person in Person::ALL {
             let place = self.world.place_mut(person);
-            (place.current, place.is_full) = (None, false);
+            (place.views, place.is_full) = (Default::default(), false);
             let newest = place.seats.drain(..).next_back();
             place.away =
                 place.away.take().or(newest.and_then(|seat| seat.client).map(|client| client.without_connection()));
@@ -172,8 +232,16 @@ impl Step<'_> {
     pub(super) fn input(&mut self, person: Person, id: SessionId, input: Input) {
         let mut pending = VecDeque::new();
         self.hand(person, id, input, &mut pending);
+        self.carry_out_all(person, id, pending);
+    }
+
+    pub(super) fn carry_out_all(&mut self, person: Person, id: SessionId, mut pending: VecDeque<Output>) {
         let mut is_ending = false;
         while let Some(output) = pending.pop_front() {
+            if let Some(seat) = self.world.seat_mut(person, id).filter(|seat| seat.is_joining()) {
+                seat.deferred.push(output);
+                continue;
+            }
             let answer = match output {
                 Output::Disconnect => {
                     is_ending = true;
@@ -188,7 +256,7 @@ impl Step<'_> {
                 && matches!(answer, Input::Undelivered { why: Undelivered::Absent, .. })
             {
                 let letters = std::mem::take(&mut self.world.flights);
-                let (own, others) = letters.into_iter().partition(|flight| flight.to == id);
+                let (own, others) = letters.into_iter().partition(|flight| flight.to == To::Mailbox(id));
                 self.world.flights = others;
                 for flight in Vec::<Arc<Flight>>::into_iter(own) {
                     self.hand(person, id, Input::Signal(flight.signal.clone()), &mut pending);
@@ -228,33 +296,30 @@ impl Step<'_> {
                 }
                 None
             }
-            Output::Signal { to, signal } => {
-                let (chat, is_repeated) = (signal.chat, signal.kind.is_repeated());
-                let receiver = relay.person(&to)?;
-                let place = self.world.place(receiver);
-                let Some(session) = place.current else {
-                    return Some(Input::Undelivered { to, chat, is_repeated, why: Undelivered::Absent });
-                };
-                if place.is_full && !signal.kind.may_take_the_last_places() {
-                    return Some(Input::Undelivered { to, chat, is_repeated, why: Undelivered::Full });
-                }
-                self.world.post(Flight::new(person, receiver, session, signal));
-                None
-            }
+            Output::Signal { to, signal } => self.say(person, id, to, signal),
             Output::LookUp(_) => Some(Input::Registered(Some(Some(*relay.keys.of(person))))),
             Output::Register { attempt, held, .. } => {
+                let home = home_of(id);
                 let place = self.world.place_mut(person);
-                let newer = place.seats.iter().find(|seat| Some(seat.id) == place.current);
+                place.seats.iter_mut().find(|seat| seat.id == id)?.held = held;
+                let here = place.views[home].here;
+                let newer = place.seats.iter().find(|seat| here.is_some_and(|here| here.id == seat.id));
                 if newer.is_some_and(|newer| attempt.is_before(&newer.attempt)) && relay.fault != Fault::LateLogInWins {
                     let late = place.seats.iter_mut().find(|seat| seat.id == id)?;
                     late.replaced = Some(relay.fault.held(held));
                     return None;
                 }
                 place.is_full = false;
-                let older = place.current.replace(id);
-                let older = place.seats.iter_mut().find(|seat| Some(seat.id) == older);
-                if let Some(older) = older.filter(|older| older.id != id && relay.fault != Fault::OlderSessionStays) {
-                    older.replaced = Some(relay.fault.held(held));
+                if relay.has_nodes() {
+                    self.joins(person, id);
+                    return None;
+                }
+                let older = place.views[home].here.replace(Here { id, revision: None });
+                if let Some(older) = older.filter(|older| older.id != id) {
+                    let older = place.seats.iter_mut().find(|seat| seat.id == older.id)?;
+                    if relay.fault != Fault::OlderSessionStays {
+                        older.replaced = Some(relay.fault.held(held));
+                    }
                 }
                 None
             }
@@ -265,12 +330,17 @@ impl Step<'_> {
     /// A session has ended: its connection closes, its user goes offline, and those who asked to talk are answered.
     fn ends(&mut self, person: Person, id: SessionId) {
         let relay = self.relay;
+        let home = home_of(id);
+        self.strike(person, id);
         let place = self.world.place_mut(person);
         let Some(position) = place.seats.iter().position(|seat| seat.id == id) else {
             return;
         };
         let mut seat = place.seats.remove(position);
-        place.current = place.current.filter(|current| *current != id);
+        let is_current = place.is_current(id);
+        for view in &mut place.views {
+            view.here = view.here.filter(|here| here.id != id);
+        }
         let is_newest = position == place.seats.len();
         if let Some(client) = &mut seat.client {
             for frame in std::mem::take(&mut seat.down) {
@@ -283,16 +353,13 @@ impl Step<'_> {
             }
         }
         let letters = std::mem::take(&mut self.world.flights);
-        let (lost, kept): (Vec<_>, Vec<_>) = letters.into_iter().partition(|flight| flight.to == id);
+        let (lost, kept): (Vec<_>, Vec<_>) = letters.into_iter().partition(|flight| flight.to == To::Mailbox(id));
         self.world.flights = kept;
-        for flight in lost {
-            if let SignalKind::Request { .. } = flight.signal.kind
-                && let Some(to) = self.world.place(flight.origin).current
-            {
-                let (from, chat) = (relay.names.of(person).clone(), flight.signal.chat);
-                let signal = Signal { from, session: id, chat, kind: SignalKind::Unavailable };
-                self.world.post(Flight::new(person, flight.origin, to, signal));
-            }
+        for flight in lost.iter().filter(|flight| matches!(flight.signal.kind, SignalKind::Request { .. })) {
+            self.turn_away(flight, home, id);
+        }
+        if is_current {
+            self.may_be_forgotten(person, home);
         }
     }
 }

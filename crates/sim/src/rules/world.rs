@@ -11,11 +11,16 @@ use std::{
 use bytes::Bytes;
 use protocol::{Attempt, ChatId};
 use server::{
-    session::{Session, Timer},
-    signal::{SessionId, Signal},
+    session::{Output, Session, Timer},
+    signal::SessionId,
 };
 
-use super::{client::Client, properties::Rule};
+use super::{
+    client::Client,
+    flight::Flight,
+    nodes::{Bucket, Claim, Node, View},
+    properties::Rule,
+};
 
 /// The users of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,12 +101,18 @@ pub struct Left {
     pub fulls: u8,
     /// Frames of carol's client that no honest client would send.
     pub lies: u8,
+    /// Nodes that end without a word, and are not there again.
+    pub deaths: u8,
+    /// Times that a node cannot reach the other, for as long as it may be.
+    pub cut_offs: u8,
 }
 
 /// A state of the model.
 #[derive(Clone)]
 pub struct World {
     pub(super) places: Three<Arc<Place>>,
+    /// The first is the one that there is, where there is one.
+    pub(super) nodes: [Node; 2],
     /// Signals on their way: a multiset, so sorted by digest.
     pub(super) flights: Vec<Arc<Flight>>,
     pub(super) left: Left,
@@ -114,8 +125,10 @@ pub struct World {
 pub(super) struct Place {
     /// The sessions that have not ended, the newest last.
     pub(super) seats: Vec<Seat>,
-    /// The session that the router knows.
-    pub(super) current: Option<SessionId>,
+    /// The user's sessions, as each node has them.
+    pub(super) views: [View; 2],
+    /// What nodes agree on; nothing where there is one.
+    pub(super) bucket: Bucket,
     /// The client while it has no connection.
     pub(super) away: Option<Client>,
     /// Whether the mailbox of the current session has no room but for what ends chats.
@@ -138,6 +151,12 @@ pub(super) struct Seat {
     pub(super) late: Option<Bytes>,
     pub(super) session: Session,
     pub(super) now: Instant,
+    /// The chat that its client has from a connection before.
+    pub(super) held: Option<ChatId>,
+    /// What its node does so that it be its user's.
+    pub(super) claim: Option<Claim>,
+    /// What it wants done once it is.
+    pub(super) deferred: Vec<Output>,
     /// How often its line has opened, which a session counts too, and which does not tell states apart.
     pub(super) openings: u8,
     /// The order to end because a newer log-in took its place, with the chat that the newer client holds.
@@ -148,16 +167,6 @@ pub(super) struct Seat {
     pub(super) down: VecDeque<Bytes>,
     /// Frames on their way to the session.
     pub(super) up: VecDeque<Bytes>,
-}
-
-/// A signal in a session's mailbox, or on its way there.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Flight {
-    pub(super) origin: Person,
-    pub(super) receiver: Person,
-    pub(super) to: SessionId,
-    pub(super) signal: Signal,
-    digest: u64,
 }
 
 impl World {
@@ -183,7 +192,16 @@ impl World {
         Person::ALL.into_iter().flat_map(|person| self.place(person).seats.iter().map(move |seat| (person, seat)))
     }
 
-    pub(super) fn post(&mut self, flight: Flight) {
+    pub(super) fn post(&mut self, mut flight: Flight) {
+        if self.has_nodes() {
+            let before = self.flights.iter().filter(|other| other.is_in_queue_of(&flight));
+            let last = before.map(|other| other.number).max();
+            flight = flight.at(last.map_or(0, |last| last.saturating_add(1)));
+        }
+        self.put(flight);
+    }
+
+    pub(super) fn put(&mut self, flight: Flight) {
         let place = self.flights.partition_point(|other| other.digest < flight.digest);
         self.flights.insert(place, Arc::new(flight));
     }
@@ -192,6 +210,40 @@ impl World {
         if let Some(place) = self.flights.iter().position(|other| **other == *flight) {
             self.flights.remove(place);
         }
+        if self.has_nodes() {
+            self.close_ranks();
+        }
+    }
+
+    /// Takes out what goes to where this is true.
+    pub(super) fn drop_flights(&mut self, is_one: impl Fn(&Flight) -> bool) {
+        self.flights.retain(|flight| !is_one(flight));
+        self.close_ranks();
+    }
+
+    /// What is left of a queue is numbered from 0, so that states alike are the same.
+    fn close_ranks(&mut self) {
+        let is_before = |flight: &Flight, other: &Flight| other.is_in_queue_of(flight) && other.number < flight.number;
+        for place in 0..self.flights.len() {
+            let flight = self.flights[place].clone();
+            let before = self.flights.iter().filter(|other| is_before(&flight, other)).count();
+            if usize::from(flight.number) != before {
+                self.flights.remove(place);
+                let number = u8::try_from(before).unwrap_or(u8::MAX);
+                self.put(flight.on(flight.to).at(number));
+                return self.close_ranks();
+            }
+        }
+    }
+
+    /// Whether no other signal comes before it. Where there are nodes, what is told one user, or lies in a mailbox, has
+    /// its order; where there is one, signals may overtake each other.
+    pub(super) fn is_first(&self, flight: &Flight) -> bool {
+        !self.flights.iter().any(|other| other.is_in_queue_of(flight) && other.number < flight.number)
+    }
+
+    pub(super) fn has_nodes(&self) -> bool {
+        self.nodes[1] != Node::NONE
     }
 
     pub(super) fn digest(&self) -> u64 {
@@ -203,6 +255,11 @@ impl Place {
     /// The newest session with a client, which is the one that its user sits at.
     pub(super) fn seat(&self) -> Option<&Seat> {
         self.seats.last().filter(|seat| seat.client.is_some())
+    }
+
+    pub(super) fn client_mut(&mut self) -> Option<&mut Client> {
+        let newest = self.seats.last_mut().and_then(|seat| seat.client.as_mut());
+        self.away.as_mut().or(newest)
     }
 
     /// The client that its user sits at.
@@ -234,14 +291,7 @@ impl Seat {
     }
 }
 
-impl Flight {
-    pub(super) fn new(origin: Person, receiver: Person, to: SessionId, signal: Signal) -> Self {
-        let digest = digest(&(origin, to, &signal));
-        Self { origin, receiver, to, signal, digest }
-    }
-}
-
-fn digest(of: &impl Hash) -> u64 {
+pub(super) fn digest(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
@@ -255,14 +305,14 @@ impl Hash for World {
                 .digest
                 .get_or_init(|| {
                     let counts = (place.is_full, place.logins, place.calls);
-                    digest(&(&place.seats, place.current, &place.away, counts))
+                    digest(&(&place.seats, &place.views, &place.bucket, &place.away, counts))
                 })
                 .hash(state);
         }
         for flight in &self.flights {
             flight.digest.hash(state);
         }
-        (self.left, self.breach).hash(state);
+        (self.nodes, self.left, self.breach).hash(state);
     }
 }
 
@@ -277,7 +327,8 @@ impl Hash for Seat {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let mut timers: Vec<_> = self.timers().collect();
         timers.sort_unstable();
-        (self.id, self.attempt, self.late.is_some(), self.session.state(), timers).hash(state);
+        // What is deferred says nothing that the session and its log-in do not.
+        (self.id, self.attempt, self.late.is_some(), self.held, self.claim, self.session.state(), timers).hash(state);
         (self.replaced, &self.client, &self.down, &self.up).hash(state);
     }
 }
@@ -293,6 +344,9 @@ impl fmt::Debug for Seat {
         }
         if self.late.is_some() {
             write!(f, ", its log-in is late")?;
+        }
+        if let Some(claim) = &self.claim {
+            write!(f, ", {claim:?}")?;
         }
         match &self.client {
             Some(client) => write!(f, ", {client}")?,
@@ -310,21 +364,24 @@ impl fmt::Debug for World {
         for person in Person::ALL {
             let place = self.place(person);
             writeln!(f, "  {person:?}: {:?}", place.seats)?;
+            for (home, view) in place.views.iter().enumerate().filter(|_| place.bucket.revision > 0) {
+                let known = view.known.map(|standing| standing.session);
+                writeln!(f, "    node {home} has {:?}, knows {known:?} as of {}", view.here, view.told)?;
+            }
+            if let Some(standing) = &place.bucket.stands {
+                writeln!(f, "    the bucket has {:?} as of {}", standing.session, place.bucket.revision)?;
+            }
             if let Some(client) = &place.away {
                 writeln!(f, "    away: {client}")?;
             }
+        }
+        for (home, node) in self.nodes.iter().enumerate() {
+            writeln!(f, "  node {home}: {node:?}")?;
         }
         for flight in &self.flights {
             writeln!(f, "  {flight}")?;
         }
         write!(f, "  {:?}", self.left)?;
         self.breach.map_or(Ok(()), |breach| write!(f, " {breach:?}"))
-    }
-}
-
-impl fmt::Display for Flight {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Signal { session, chat, kind, .. } = &self.signal;
-        write!(f, "{:?} {session:?} to {:?} {:?}: {kind:?} about {chat:?}", self.origin, self.receiver, self.to)
     }
 }
