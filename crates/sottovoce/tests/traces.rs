@@ -88,7 +88,7 @@ const COUNTS: &[&str] = &[
     "%refused",
     "refused = %since",
     "sessions = count",
-    "users = gone.len()",
+    "users",
     // The server's own.
     "metrics = relay.metrics_port",
     "node = %cluster.router.home()",
