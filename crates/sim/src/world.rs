@@ -247,6 +247,12 @@ impl World {
             if is_proof || around.dice.per_mille(300) {
                 users[user].launch(model, around);
             }
+            // The late log-in of a program that was gone before has ended this one, and the request with it.
+            if let Season::Proof { caller, called, has_asked, has_spoken, .. } = &mut self.season
+                && [*caller, *called].contains(&user)
+            {
+                (*has_asked, *has_spoken) = (false, false);
+            }
             return;
         };
         if !program.typed.is_empty() {
