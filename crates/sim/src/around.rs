@@ -7,16 +7,26 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use protocol::{ToClient, ToServer};
+use protocol::{ClientId, ToClient, ToServer, UserName};
+use server::signal::{NodeId, SessionId};
 use tokio_util::codec::{Decoder as _, Encoder as _, LengthDelimitedCodec};
 
-use crate::{dice::Dice, model::Id, network::Network, sabotage::Sabotage, tally::Tally};
+use crate::{
+    dice::Dice,
+    model::Id,
+    nats::Nats,
+    network::{Link, Network},
+    sabotage::Sabotage,
+    tally::Tally,
+};
 
 /// The surroundings of the machines.
 pub(crate) struct Around {
     pub(crate) now: Instant,
     pub(crate) start: Instant,
     pub(crate) network: Network,
+    /// What nodes have between them.
+    pub(crate) nats: Nats,
     pub(crate) dice: Dice,
     pub(crate) tally: Tally,
     pub(crate) trace: Trace,
@@ -26,6 +36,8 @@ pub(crate) struct Around {
     /// Whether the late log-in of a program that is gone has put out a newer one of its user. Nobody can tell that from
     /// somebody who logs in somewhere else.
     pub(crate) is_put_out: bool,
+    /// The log-ins whose sessions there are: by which connection, and of whom.
+    pub(crate) log_ins: BTreeMap<SessionId, (Link, UserName, ClientId)>,
     /// The first rule that was broken.
     pub(crate) violation: Option<String>,
 }
@@ -36,6 +48,28 @@ impl Around {
         if self.violation.is_none() {
             self.violation = Some(rule.into());
         }
+    }
+
+    /// A session wants to be its user's.
+    pub(crate) fn logs_in(&mut self, id: SessionId, link: Link, user: &UserName, client: ClientId) {
+        self.log_ins.insert(id, (link, user.clone(), client));
+        self.takes_over(id, user, client);
+    }
+
+    pub(crate) fn logs_off(&mut self, id: SessionId) {
+        self.log_ins.remove(&id);
+    }
+
+    /// A node is gone, with its sessions.
+    pub(crate) fn is_gone(&mut self, node: NodeId) {
+        self.log_ins.retain(|id, _| id.node != node);
+    }
+
+    /// A session takes the place of any other of its user, and perhaps of one of a program that was started later.
+    pub(crate) fn takes_over(&mut self, id: SessionId, user: &UserName, client: ClientId) {
+        let own = self.log_ins.get(&id).map_or(0, |(link, ..)| *link);
+        let is_newer = |(link, other, of): &(Link, UserName, ClientId)| *link > own && other == user && *of != client;
+        self.is_put_out |= self.log_ins.values().any(is_newer);
     }
 
     /// How long nothing of a chat has passed.

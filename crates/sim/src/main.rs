@@ -31,6 +31,9 @@ struct Arguments {
     /// Runs the world of this seed alone, and shows all that happens in it.
     #[arg(long)]
     seed: Option<u64>,
+    /// How many nodes the server of each world has; without it, the seed says.
+    #[arg(long)]
+    nodes: Option<usize>,
     /// Where to write trace and recorded inputs of the world that is shown, or of the first that breaks a rule.
     #[arg(long)]
     record: Option<PathBuf>,
@@ -65,7 +68,9 @@ fn run_all(arguments: &Arguments) -> std::io::Result<ExitCode> {
                     if seed >= end || lock(&failed).len() >= ENOUGH {
                         break;
                     }
-                    let violation = match catch_unwind(AssertUnwindSafe(|| run(seed, Options::default()))) {
+                    let violation = match catch_unwind(AssertUnwindSafe(|| {
+                        run(seed, Options { nodes: arguments.nodes, ..Options::default() })
+                    })) {
                         Ok(Outcome { tally, violation, .. }) => {
                             sum.add(&tally);
                             violation
@@ -102,7 +107,7 @@ fn run_all(arguments: &Arguments) -> std::io::Result<ExitCode> {
 
 /// Runs one world with its trace, and says how it ended.
 fn show(seed: u64, lines: usize, arguments: &Arguments) -> std::io::Result<ExitCode> {
-    let outcome = run(seed, Options { traced: true, sabotage: None });
+    let outcome = run(seed, Options { traced: true, sabotage: None, nodes: arguments.nodes });
     let mut stdout = std::io::stdout().lock();
     let skipped = outcome.trace.len().saturating_sub(lines);
     for line in outcome.trace.iter().skip(skipped) {

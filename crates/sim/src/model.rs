@@ -139,7 +139,11 @@ impl Chat {
                 return Err("whoever says goodbye waits until it has arrived".to_owned());
             }
             Ending::Goodbye
-                if own.left == 1 && other.left == 0 && !is_due && other.ended == Some(Some(Ending::Lost)) =>
+                if own.left == 1
+                    && other.left == 0
+                    && !is_due
+                    && other.ended == Some(Some(Ending::Lost))
+                    && !around.is_put_out =>
             {
                 return Err("a goodbye that has arrived is a goodbye".to_owned());
             }

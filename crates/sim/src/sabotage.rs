@@ -33,6 +33,14 @@ pub enum Sabotage {
     SendsToAll,
     /// A log-in that comes late counts as the newest.
     TakesLateForNewest,
+    /// A node puts a session into the presence bucket over whatever is there.
+    ComparesNothing,
+    /// A node does not notice that others are gone.
+    NeverBuries,
+    /// A node does not notice that words are missing.
+    CountsNoWords,
+    /// Sessions are not told that words may be missing.
+    KeepsLapses,
 }
 
 impl Sabotage {
@@ -51,7 +59,16 @@ impl Sabotage {
         Self::KeepsResume,
         Self::SendsToAll,
         Self::TakesLateForNewest,
+        Self::ComparesNothing,
+        Self::NeverBuries,
+        Self::CountsNoWords,
+        Self::KeepsLapses,
     ];
+
+    /// Whether it takes several nodes to be seen.
+    pub fn is_between_nodes(self) -> bool {
+        matches!(self, Self::ComparesNothing | Self::NeverBuries | Self::CountsNoWords | Self::KeepsLapses)
+    }
 
     /// What becomes of what a client puts out.
     pub(crate) fn spoil(self, out: &mut Vec<Output>) {
@@ -106,8 +123,15 @@ impl Sabotage {
                 let mut keep = keep.into_iter();
                 out.retain(|_| keep.next().unwrap_or(true));
             }
-            Self::ShowsLate | Self::StopsTheClock | Self::KeepsResume | Self::SendsToAll | Self::TakesLateForNewest => {
-            }
+            Self::ShowsLate
+            | Self::StopsTheClock
+            | Self::KeepsResume
+            | Self::SendsToAll
+            | Self::TakesLateForNewest
+            | Self::ComparesNothing
+            | Self::NeverBuries
+            | Self::CountsNoWords
+            | Self::KeepsLapses => {}
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The server: real sessions, with the real router and mailboxes, carried as `crates/server/src/connection.rs` carries
 //! them, without tasks and sockets.
 
+mod member;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
@@ -8,14 +10,15 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
-    Attempt, ChatHeader, ClientId, Code, Machine as _, PublicKey, Recording, ServerError, ServerName, UserName,
+    Attempt, ChatHeader, ClientId, Code, Machine as _, Page, PublicKey, Recording, ServerError, ServerName, UserName,
 };
 use server::{
+    cluster::Claim,
     config::Config,
     mailbox::{Inbox, Mailbox, Order, mailbox},
-    router::Router,
+    router::{Joined, Router},
     session::{Input, Line, Output, Session, State},
-    signal::{SessionId, Signal, SignalKind, Undelivered},
+    signal::{NodeId, SessionId, Signal, SignalKind, Undelivered},
 };
 
 use crate::{
@@ -24,17 +27,22 @@ use crate::{
     network::{Link, Piece, Way},
     sabotage::Sabotage,
 };
+use member::{Member, News};
 
 /// As in `connection.rs`.
 const MAX_UNSENT: usize = 64 * 1024;
 const MAX_UNSENT_WITH_ANSWERS: usize = 3 * MAX_UNSENT;
 const MAX_LETTERS: usize = 64;
 
-/// The server's process, and what it holds.
+/// A process of the server's, and what it holds.
 pub(crate) struct Server {
+    /// Which of the world's nodes it is.
+    index: usize,
     config: Config,
     directory: BTreeMap<UserName, PublicKey>,
     router: Router,
+    /// If there are others.
+    member: Option<Member>,
     sessions: u64,
     ends: BTreeMap<Link, End>,
     /// Until when it stands still.
@@ -91,6 +99,8 @@ pub(crate) enum Step {
     Close(Link),
     /// The server is up again, or down.
     Process,
+    /// Something of the other nodes.
+    Member(member::Step),
 }
 
 /// The server's end of a connection.
@@ -99,8 +109,10 @@ struct End {
     session: Session,
     key: PublicKey,
     registered: Option<UserName>,
-    /// Which log-in it is registered for.
-    attempt: Option<Attempt>,
+    /// What it waits for before anything else is heard.
+    awaited: Option<Awaited>,
+    /// What is to be done after that.
+    deferred: Vec<Output>,
     mailbox: Mailbox,
     inbox: Inbox,
     /// When it will turn to its letters.
@@ -114,31 +126,79 @@ struct End {
     recording: usize,
 }
 
+/// As in `connection.rs`.
+enum Awaited {
+    Registration,
+    /// Of somebody who is asked to talk.
+    Whereabouts(UserName, Signal),
+}
+
 impl Server {
-    pub(crate) fn new(directory: BTreeMap<UserName, PublicKey>, now: Instant) -> Self {
+    /// `is_alone`: there are no other nodes.
+    pub(crate) fn new(
+        index: usize,
+        is_alone: bool,
+        directory: BTreeMap<UserName, PublicKey>,
+        around: &mut Around,
+    ) -> Self {
         let config = Config::new(server_name());
-        Self {
+        let mut server = Self {
+            index,
             router: Router::new(config.list_page),
+            member: None,
             config,
             directory,
             sessions: 0,
             ends: BTreeMap::new(),
-            suspended_until: now,
-            blind_until: now,
+            suspended_until: around.now,
+            blind_until: around.now,
             state: Process::Running,
             recordings: Vec::new(),
+        };
+        if !is_alone {
+            server.joins(around);
+        }
+        server
+    }
+
+    /// Begins as one of several.
+    fn joins(&mut self, around: &mut Around) {
+        let home = NodeId::new(around.dice.below(u64::MAX));
+        self.router = Router::of(home, self.config.list_page);
+        self.router.detach();
+        self.member = Some(Member::new(self.index, home, around));
+        let index = self.index;
+        around.note(|| format!("server {index} is node {home}"));
+    }
+
+    /// Begins anew, with nothing.
+    fn forgets(&mut self, around: &mut Around) {
+        self.sessions = 0;
+        match self.member {
+            Some(_) => self.joins(around),
+            None => self.router = Router::new(self.config.list_page),
         }
     }
 
-    /// Whether it takes connections.
+    /// Whether the process is there, and is not about to end.
     pub(crate) fn is_running(&self) -> bool {
         self.state == Process::Running
+    }
+
+    /// Whether it takes connections.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.is_running() && self.member.as_ref().is_none_or(|member| member.has_been_attached)
+    }
+
+    /// Whether it says that it should get connections.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_running() && self.member.as_ref().is_none_or(Member::is_attached)
     }
 
     /// A client has proved in a handshake to hold `key`.
     pub(crate) fn accept(&mut self, link: Link, key: PublicKey, around: &mut Around) {
         let (mailbox, inbox) = mailbox(self.config.mailbox_frames, self.config.mailbox_bytes);
-        let id = SessionId::new(self.sessions);
+        let id = SessionId { node: self.router.home(), number: self.sessions };
         self.sessions += 1;
         let patience = self.config.patience();
         let recording = self.recordings.len();
@@ -150,7 +210,8 @@ impl Server {
             session: Session::new(id, key, server_name(), patience, around.now),
             key,
             registered: None,
-            attempt: None,
+            awaited: None,
+            deferred: Vec::new(),
             mailbox,
             inbox,
             letters_at: None,
@@ -187,9 +248,15 @@ impl Server {
             Process::Down { restart, .. } => steps.push((restart, Step::Process)),
         }
         let mut add = |at: Instant, step| steps.push((at.max(self.suspended_until), step));
+        if let Some(member) = self.member.as_ref().filter(|_| !matches!(self.state, Process::Down { .. })) {
+            member.steps(around, |at, step| add(at, Step::Member(step)));
+        }
         for (&link, end) in &self.ends {
             if let Some(until) = end.closing {
                 add(if end.unsent.is_empty() { around.now } else { until }, Step::Close(link));
+                continue;
+            }
+            if end.awaited.is_some() && self.is_running() {
                 continue;
             }
             if end.inbox.is_to_end() || matches!(self.state, Process::Stopping { .. }) {
@@ -231,7 +298,15 @@ impl Server {
             }
             Step::Letters(link) => self.letters(link, MAX_LETTERS, around),
             Step::End(link) => {
-                let Some(end) = self.ends.get(&link) else { return };
+                let Some(end) = self.ends.get_mut(&link) else { return };
+                // The order to end waits for nobody.
+                if let Some(Awaited::Registration) = end.awaited.take() {
+                    let id = end.id;
+                    if let Some(user) = end.registered.take() {
+                        self.goes_offline(link, id, &user, around);
+                    }
+                }
+                let Some(end) = self.ends.get_mut(&link) else { return };
                 let how = match (self.state, end.inbox.order()) {
                     (Process::Stopping { .. }, _) => Input::End(ServerError::ShuttingDown),
                     (_, Some(Order::End(reason))) => Input::End(reason),
@@ -253,6 +328,14 @@ impl Server {
                 around.network.close(link, Way::Down, around.now);
             }
             Step::Process => self.change(around),
+            Step::Member(step) => {
+                let Self { member: Some(member), router, .. } = self else { return };
+                let news = member.step(step, router, around);
+                self.hears(news, around);
+            }
+        }
+        if let Some(member) = self.member.as_mut().filter(|_| self.state == Process::Running) {
+            member.errands(&self.router, around);
         }
         self.wake(around);
         self.flush(around);
@@ -266,8 +349,9 @@ impl Server {
             }
             around.network.close(link, Way::Down, around.now);
         }
-        self.router = Router::new(self.config.list_page);
-        self.sessions = 0;
+        around.nats.is_orphaned(self.index, false);
+        around.is_gone(self.router.home());
+        self.forgets(around);
         self.suspended_until = around.now;
         self.state = Process::Down { restart, is_dark };
     }
@@ -313,13 +397,18 @@ impl Server {
                 for link in std::mem::take(&mut self.ends).into_keys() {
                     around.network.close(link, Way::Down, around.now);
                 }
-                self.router = Router::new(self.config.list_page);
-                self.sessions = 0;
-                around.note(|| "server has stopped".to_owned());
+                if let Some(member) = &mut self.member {
+                    member.leaves(&self.router, around);
+                }
+                around.is_gone(self.router.home());
+                self.forgets(around);
+                let index = self.index;
+                around.note(|| format!("server {index} has stopped"));
                 self.state = Process::Down { restart: restart.max(around.now), is_dark: false };
             }
             Process::Down { .. } => {
-                around.note(|| "server is up".to_owned());
+                let index = self.index;
+                around.note(|| format!("server {index} is up"));
                 self.state = Process::Running;
             }
             Process::Running => {}
@@ -340,17 +429,29 @@ impl Server {
     fn letters(&mut self, link: Link, most: usize, around: &mut Around) {
         for _ in 0..most {
             let Some(end) = self.ends.get_mut(&link) else { return };
-            if end.closing.is_some() || end.unsent.len() >= MAX_UNSENT {
+            if end.closing.is_some() || end.awaited.is_some() || end.unsent.len() >= MAX_UNSENT {
                 return;
             }
             let Some(signal) = end.inbox.try_receive() else { return };
+            if around.sabotage == Some(Sabotage::KeepsLapses) && matches!(signal.kind, SignalKind::Lapsed(_)) {
+                continue;
+            }
             self.input(link, Input::Signal(signal), around);
         }
     }
 
     fn input(&mut self, link: Link, input: Input, around: &mut Around) {
-        let mut pending: VecDeque<Output> = self.handle(link, input, around).into();
+        let outputs = self.handle(link, input, around);
+        self.carry_out_all(link, outputs, around);
+    }
+
+    fn carry_out_all(&mut self, link: Link, outputs: Vec<Output>, around: &mut Around) {
+        let mut pending: VecDeque<Output> = outputs.into();
         while let Some(output) = pending.pop_front() {
+            if let Some(end) = self.ends.get_mut(&link).filter(|end| end.awaited.is_some()) {
+                end.deferred.push(output);
+                continue;
+            }
             let Some(answer) = self.carry_out(link, output, around) else {
                 continue;
             };
@@ -403,8 +504,15 @@ impl Server {
             Output::Signal { to, signal } => {
                 let (chat, is_repeated) = (signal.chat, signal.kind.is_repeated());
                 around.note(|| format!("session {:?} => {to}: {}", end.id, kind(&signal)));
-                let result = self.router.send(&to, signal);
-                result.err().map(|why| Input::Undelivered { to, chat, is_repeated, why })
+                let request = matches!(signal.kind, SignalKind::Request { .. }).then(|| signal.clone());
+                let why = self.router.send(&to, signal).err()?;
+                if let (Undelivered::Absent, Some(request), Some(member)) = (why, request, &mut self.member)
+                    && member.find(link, to.clone(), around)
+                {
+                    end.awaited = Some(Awaited::Whereabouts(to, request));
+                    return None;
+                }
+                Some(Input::Undelivered { to, chat, is_repeated, why })
             }
             Output::LookUp(user) => {
                 let is_blind = around.now < self.blind_until;
@@ -412,13 +520,7 @@ impl Server {
             }
             Output::Register { user, attempt, held } => {
                 end.registered = Some(user.clone());
-                end.attempt = Some(attempt);
-                let is_newer = |newer: &End| {
-                    newer.registered.as_ref() == Some(&user)
-                        && newer.attempt.is_some_and(|other| other.client != attempt.client)
-                };
-                around.is_put_out |= self.ends.range(link + 1..).any(|(_, newer)| is_newer(newer));
-                let end = self.ends.get(&link)?;
+                around.logs_in(end.id, link, &user, attempt.client);
                 let attempt = match around.sabotage {
                     // As if each log-in were that of another client.
                     Some(Sabotage::TakesLateForNewest) => {
@@ -426,7 +528,19 @@ impl Server {
                     }
                     _ => attempt,
                 };
-                self.router.register(user, end.id, attempt, end.key, end.mailbox.clone(), held);
+                let (id, key, mailbox) = (end.id, end.key, end.mailbox.clone());
+                let Some(member) = &mut self.member else {
+                    self.router.register(user, id, attempt, key, mailbox, held);
+                    return None;
+                };
+                end.awaited = Some(Awaited::Registration);
+                match self.router.join(&user, id, attempt, key, mailbox, held) {
+                    Ok(Joined::Claim { presence, revision }) => {
+                        member.claim(link, user, Claim::new(presence, revision), around);
+                    }
+                    Ok(Joined::Late) => self.is_registered(link, true, around),
+                    Err(_) => self.is_registered(link, false, around),
+                }
                 None
             }
             Output::List(page) => {
@@ -438,12 +552,75 @@ impl Server {
                 end.frames.clear();
                 let (id, user) = (end.id, end.registered.take());
                 if let Some(user) = user {
-                    self.router.unregister(&user, id);
-                    self.turn_away(link, &user);
+                    self.goes_offline(link, id, &user, around);
                 }
                 None
             }
         }
+    }
+
+    /// What a session has waited for is known.
+    fn hears(&mut self, news: Option<News>, around: &mut Around) {
+        match news {
+            Some(News::Registered(link, is_online)) => self.is_registered(link, is_online, around),
+            Some(News::Whereabouts(link, node)) => self.knows_where(link, node, around),
+            None => {}
+        }
+    }
+
+    fn is_registered(&mut self, link: Link, is_online: bool, around: &mut Around) {
+        let Some(end) = self.ends.get_mut(&link).filter(|end| matches!(end.awaited, Some(Awaited::Registration)))
+        else {
+            return;
+        };
+        end.awaited = None;
+        let deferred = std::mem::take(&mut end.deferred);
+        if is_online {
+            return self.carry_out_all(link, deferred, around);
+        }
+        let id = end.id;
+        if let Some(user) = end.registered.take() {
+            self.goes_offline(link, id, &user, around);
+        }
+        // It is not to be told that it is logged in.
+        self.input(link, Input::End(ServerError::Unavailable), around);
+    }
+
+    /// Passes on a request to somebody of whom this node had not heard.
+    fn knows_where(&mut self, link: Link, node: Option<NodeId>, around: &mut Around) {
+        let Some(end) = self.ends.get_mut(&link) else { return };
+        let Some(Awaited::Whereabouts(to, request)) = end.awaited.take() else { return };
+        let mut outputs = Vec::new();
+        let chat = request.chat;
+        let sent = node.ok_or(Undelivered::Absent).and_then(|node| self.router.send_by(node, &to, request));
+        if let Err(why) = sent {
+            outputs = self.handle(link, Input::Undelivered { to, chat, is_repeated: false, why }, around);
+        }
+        if let Some(end) = self.ends.get_mut(&link) {
+            outputs.append(&mut end.deferred);
+        }
+        self.carry_out_all(link, outputs, around);
+    }
+
+    fn goes_offline(&mut self, link: Link, id: SessionId, user: &UserName, around: &mut Around) {
+        around.logs_off(id);
+        if let Some(member) = &mut self.member {
+            member.forget(link);
+        }
+        self.router.unregister(user, id);
+        self.turn_away(link, user);
+    }
+
+    /// Who is online by the sessions that there are.
+    pub(crate) fn registered(&self) -> impl Iterator<Item = (&UserName, SessionId)> {
+        self.ends.values().filter_map(|end| Some((end.registered.as_ref()?, end.id)))
+    }
+
+    /// Who is online by what it tells its users. `None`: it cannot know, or is about to hear more.
+    pub(crate) fn list(&self) -> Option<Vec<UserName>> {
+        let nobody: UserName = "nobody".parse().ok()?;
+        let is_sure = self.is_running() && self.member.as_ref().is_none_or(|member| !member.is_busy());
+        is_sure.then(|| self.router.list(&nobody, &Page::default()).names)
     }
 
     fn turn_away(&mut self, link: Link, user: &UserName) {

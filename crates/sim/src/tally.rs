@@ -51,6 +51,16 @@ counted! {
         ServerStopped = "server stopped in order and started again",
         /// All of its sessions stand still.
         ServerSuspended = "server suspended and continued",
+        /// Until it knows that the others have taken it for gone.
+        NodeCutOff = "node cut off from NATS for a while",
+        /// What it was told, or told others, at that moment may be lost.
+        NodeReset = "connection of a node to NATS lost",
+        /// It has forgotten who is online.
+        NatsRestarted = "NATS ended and started again",
+        /// Nothing is answered meanwhile.
+        NatsSuspended = "NATS suspended and continued",
+        /// More comes than a node takes in.
+        WordsDropped = "words between nodes lost",
         /// Nobody can be looked up.
         DirectoryBlind = "directory not readable for a while",
         /// Its clock jumps.
@@ -83,6 +93,10 @@ pub struct Tally {
     pub undelivered: u64,
     /// Worlds that ended in quiet, with everything delivered.
     pub quiet: u64,
+    /// Worlds of several nodes.
+    pub several: u64,
+    /// Worlds in which the late log-in of a program that was gone has ended a newer one.
+    pub put_out: u64,
     /// Inputs that machines were given.
     pub inputs: u64,
     /// Simulated milliseconds.
@@ -109,6 +123,8 @@ impl Tally {
             (&mut self.lost, other.lost),
             (&mut self.undelivered, other.undelivered),
             (&mut self.quiet, other.quiet),
+            (&mut self.several, other.several),
+            (&mut self.put_out, other.put_out),
             (&mut self.inputs, other.inputs),
             (&mut self.milliseconds, other.milliseconds),
         ];
@@ -146,6 +162,7 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = [
             ("worlds, a seed each", self.worlds),
+            ("of these of several nodes", self.several),
             ("chats", self.chats),
             ("messages carried", self.messages),
             ("bytes of text in them", self.bytes),
@@ -154,6 +171,7 @@ impl fmt::Display for Tally {
             ("ends by loss", self.lost),
             ("messages told to be undelivered", self.undelivered),
             ("worlds that ended in quiet, all delivered", self.quiet),
+            ("worlds in which a program that was gone ended a newer one", self.put_out),
             ("inputs to machines", self.inputs),
             ("simulated hours", self.milliseconds / 3_600_000),
             ("faults", self.faults.iter().sum()),

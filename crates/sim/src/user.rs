@@ -20,7 +20,7 @@ use crate::{
     model::Model,
     network::{Link, Piece, Way},
     sabotage::Sabotage,
-    server::Server,
+    servers::Servers,
 };
 
 /// Names of the users, the first of whom calls the second.
@@ -77,6 +77,8 @@ struct End {
 }
 
 struct Connecting {
+    /// To which node.
+    node: Option<usize>,
     at: Instant,
     gives_up: Instant,
 }
@@ -229,7 +231,7 @@ impl User {
         }
     }
 
-    pub(crate) fn step(&mut self, step: Step, server: &mut Server, model: &mut Model, around: &mut Around) {
+    pub(crate) fn step(&mut self, step: Step, servers: &mut Servers, model: &mut Model, around: &mut Around) {
         let Some(program) = &mut self.program else { return };
         match step {
             Step::Read => {
@@ -270,7 +272,7 @@ impl User {
                     }
                 }
             }
-            Step::Connect => self.connect(server, model, around),
+            Step::Connect => self.connect(servers, model, around),
             Step::Command => {
                 let Some(command) = program.typed.pop_front() else { return };
                 // So that what the command brings is told from what time brings.

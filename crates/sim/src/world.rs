@@ -1,4 +1,4 @@
-//! A world: two or three users, a server, a network, a clock, and what a seed makes of them.
+//! A world: two or three users, a server of one node or more, a network, a clock, and what a seed makes of them.
 
 mod fault;
 mod quiet;
@@ -14,10 +14,12 @@ use crate::{
     around::{Around, Trace},
     dice::Dice,
     model::{Id, Model},
+    nats::Nats,
     network::Network,
     person::Person,
     sabotage::Sabotage,
-    server::{self, Server},
+    server,
+    servers::{self, Servers},
     story::{Place, Presence},
     tally::{Fault, Tally},
     user::{self, NAMES, User, name},
@@ -45,6 +47,8 @@ pub struct Options {
     pub traced: bool,
     /// What is done wrong on purpose.
     pub sabotage: Option<Sabotage>,
+    /// How many nodes the server has; without it, the seed says.
+    pub nodes: Option<usize>,
 }
 
 /// Runs the world of a seed to its end, or until a rule is broken.
@@ -56,7 +60,7 @@ pub fn run(seed: u64, options: Options) -> Outcome {
 
 struct World {
     around: Around,
-    server: Server,
+    servers: Servers,
     users: Vec<User>,
     people: Vec<Person>,
     model: Model,
@@ -100,7 +104,7 @@ enum Season {
 /// What can happen next.
 #[derive(Clone, Copy, Debug)]
 enum Turn {
-    Server(server::Step),
+    Servers(servers::Step),
     User(usize, user::Step),
     Types(usize),
     Fault,
@@ -111,13 +115,14 @@ enum Turn {
 /// Lists that are filled anew for each step.
 #[derive(Default)]
 struct Turns {
+    servers: Vec<(Instant, servers::Step)>,
     server: Vec<(Instant, server::Step)>,
     user: Vec<(Instant, user::Step)>,
     all: Vec<(Instant, Turn)>,
 }
 
 impl World {
-    fn new(seed: u64, Options { traced, sabotage }: Options) -> Self {
+    fn new(seed: u64, Options { traced, sabotage, nodes }: Options) -> Self {
         #[expect(
             clippy::disallowed_methods,
             reason = "an Instant can only be had from the clock; the world turns it on"
@@ -141,22 +146,28 @@ impl World {
         let trouble = dice.pick(&[0, 20, 60, 150]);
         let season = Season::Busy { until: now + length, ends_in_quiet: dice.per_mille(600) };
         let trace = Trace { lines: traced.then(Vec::new) };
+        let mut around = Around {
+            now,
+            start: now,
+            network: Network::new(seed),
+            nats: Nats::new(seed, now),
+            dice,
+            tally: Tally::default(),
+            trace,
+            sabotage,
+            passed: BTreeMap::new(),
+            is_put_out: false,
+            log_ins: BTreeMap::new(),
+            violation: None,
+        };
+        around.nats.compares_nothing = sabotage == Some(Sabotage::ComparesNothing);
+        let several = if around.dice.per_mille(250) { 2 + around.dice.index(2) } else { 1 };
+        let servers = Servers::new(nodes.unwrap_or(several).max(1), &directory, &mut around);
         Self {
-            around: Around {
-                now,
-                start: now,
-                network: Network::new(seed),
-                dice,
-                tally: Tally::default(),
-                trace,
-                sabotage,
-                passed: BTreeMap::new(),
-                is_put_out: false,
-                violation: None,
-            },
+            around,
             kinds,
             trouble,
-            server: Server::new(directory, now),
+            servers,
             users,
             people,
             model: Model::new(count),
@@ -169,6 +180,7 @@ impl World {
     }
 
     fn live(&mut self) {
+        self.servers.begin(&mut self.around);
         for user in &mut self.users {
             user.launch(&mut self.model, &mut self.around);
         }
@@ -192,9 +204,9 @@ impl World {
         self.turns.all.retain(|(at, _)| *at <= now);
         let place = self.around.dice.index(self.turns.all.len());
         match self.turns.all[place].1 {
-            Turn::Server(step) => self.server.step(step, &mut self.around),
+            Turn::Servers(step) => self.servers.step(step, &mut self.around),
             Turn::User(user, step) => {
-                self.users[user].step(step, &mut self.server, &mut self.model, &mut self.around);
+                self.users[user].step(step, &mut self.servers, &mut self.model, &mut self.around);
             }
             Turn::Types(user) => self.types(user),
             Turn::Fault => self.fault(),
@@ -203,18 +215,18 @@ impl World {
         for user in &mut self.users {
             user.flush(&mut self.around);
         }
-        self.server.flush(&mut self.around);
+        self.servers.flush(&mut self.around);
         if matches!(self.season, Season::Quiet { .. } | Season::Proof { .. }) {
             self.look_around();
         }
     }
 
     fn look_ahead(&mut self) {
-        let Turns { server, user: steps, all } = &mut self.turns;
+        let Turns { servers, server, user: steps, all } = &mut self.turns;
         all.clear();
-        server.clear();
-        self.server.steps(&self.around, server);
-        all.extend(server.iter().map(|(at, step)| (*at, Turn::Server(*step))));
+        servers.clear();
+        self.servers.steps(&self.around, server, servers);
+        all.extend(servers.iter().map(|(at, step)| (*at, Turn::Servers(*step))));
         for user in &self.users {
             steps.clear();
             user.steps(&self.around, steps);
@@ -288,15 +300,17 @@ impl World {
     }
 
     fn outcome(self) -> Outcome {
-        let Self { around, server, users, model, .. } = self;
+        let Self { around, servers, users, model, .. } = self;
         let mut tally = around.tally;
         tally.worlds = 1;
+        tally.several = u64::from(servers.nodes.len() > 1);
+        tally.put_out = u64::from(around.is_put_out);
         tally.chats = model.chats.values().filter(|chat| chat.sides.len() == 2).count() as u64;
         tally.milliseconds = around.now.duration_since(around.start).as_millis() as u64;
         let clients = users.iter().flat_map(|user| {
             user.recordings.iter().map(|recording| (NAMES[user.index].to_owned(), format!("{recording:?}")))
         });
-        let sessions = server.recordings.iter().map(|(id, recording)| (format!("{id:?}"), format!("{recording:?}")));
+        let sessions = servers.recordings().map(|(id, recording)| (format!("{id:?}"), format!("{recording:?}")));
         Outcome {
             tally,
             violation: around.violation,

@@ -12,7 +12,8 @@ use crate::{
     model::Model,
     network::Way,
     sabotage::Sabotage,
-    server::{Process, Server, server_name},
+    server::{Process, server_name},
+    servers::Servers,
     tally::Fault,
 };
 
@@ -25,9 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_UNREAD: usize = 64;
 
 impl User {
-    pub(super) fn connect(&mut self, server: &mut Server, model: &mut Model, around: &mut Around) {
+    pub(super) fn connect(&mut self, servers: &mut Servers, model: &mut Model, around: &mut Around) {
         let Some(program) = &mut self.program else { return };
         let Some(connecting) = &mut program.connecting else { return };
+        let node = *connecting.node.get_or_insert_with(|| servers.choose(around));
+        let server = &mut servers.nodes[node];
         let is_refused = self.refused_until > around.now;
         let is_dark = matches!(server.state, Process::Down { is_dark: true, .. });
         if is_refused && !connecting.gives_up.eq(&connecting.at) {
@@ -45,10 +48,10 @@ impl User {
             return;
         }
         program.connecting = None;
-        if is_refused || waits.is_some() || !server.is_running() {
+        if is_refused || waits.is_some() || !server.is_listening() {
             let failure = Failure::new(ErrorCode::Unreachable, "it is so in this world");
             // Whoever refuses is there, and so is a server that is suspended: its system answers.
-            let is_there = server.is_running() && !(is_refused && self.is_unanswered);
+            let is_there = server.is_listening() && !(is_refused && self.is_unanswered);
             let input = if is_there { Input::NotConnected } else { Input::Unanswered };
             return self.input(input(failure), model, around);
         }
@@ -166,7 +169,7 @@ impl User {
         match output {
             Output::Connect => {
                 let at = around.now + around.network.handshake();
-                program.connecting = Some(Connecting { at, gives_up: around.now + PATIENCE });
+                program.connecting = Some(Connecting { node: None, at, gives_up: around.now + PATIENCE });
             }
             Output::Send(frame) => {
                 around.note(|| format!("{} -> {}", NAMES[self.index], short(&frame, true)));

@@ -17,6 +17,9 @@ impl World {
         let around = &mut self.around;
         let now = around.now;
         let victim = around.dice.index(self.users.len());
+        let node = if self.servers.nodes.len() > 1 { around.dice.index(self.servers.nodes.len()) } else { 0 };
+        let is_alone = self.servers.nodes.len() == 1;
+        let server = &mut self.servers.nodes[node];
         let user = &mut self.users[victim];
         let short = around.dice.time(Duration::from_secs(20));
         let long = around.dice.time(Duration::from_secs(150));
@@ -54,19 +57,29 @@ impl World {
                 user.is_unanswered = fault == Fault::Hanging;
                 return;
             }
-            (Fault::ServerKilled | Fault::ServerDark, ..) if self.server.is_running() => {
+            (Fault::ServerKilled | Fault::ServerDark, ..) if server.is_running() => {
                 let restart = if around.dice.per_mille(900) { short } else { long };
-                self.server.crash(fault == Fault::ServerDark, now + restart, around);
+                server.crash(fault == Fault::ServerDark, now + restart, around);
             }
-            (Fault::ServerStopped, ..) if self.server.is_running() => self.server.stop(now + short, around),
-            (Fault::ServerSuspended, ..) if self.server.is_running() => self.server.suspended_until = now + short,
-            (Fault::DirectoryBlind, ..) => self.server.blind_until = now + short,
+            (Fault::ServerStopped, ..) if server.is_running() => server.stop(now + short, around),
+            (Fault::ServerSuspended, ..) if server.is_running() => server.suspended_until = now + short,
+            (Fault::DirectoryBlind, ..) => server.blind_until = now + short,
+            (Fault::NodeCutOff, ..) if !is_alone => around.nats.cut(node, now + short),
+            (Fault::NodeReset, ..) if !is_alone && around.nats.lose(node, now) => {}
+            (Fault::NatsRestarted, ..) if !is_alone && around.nats.is_up(now) => {
+                around.nats.restart(now + short.min(Duration::from_secs(10)), now);
+            }
+            (Fault::NatsSuspended, ..) if !is_alone => around.nats.suspended_until = now + short,
+            (Fault::WordsDropped, ..) if !is_alone => {
+                let count = 1 + around.dice.below(4);
+                around.nats.drop_words(node, count);
+            }
             (Fault::ClientSuspended, ..) if user.program.is_some() => user.suspended_until = now + long,
             (Fault::ReaderStopped, ..) if user.program.is_some() => user.unread_until = now + long,
             (Fault::ClientKilled, ..) if user.program.is_some() => user.kill(&mut self.model, around),
             _ => return,
         }
         around.tally.fault(fault);
-        around.note(|| format!("*** {} ({})", fault.as_str(), NAMES[victim]));
+        around.note(|| format!("*** {} ({}, server {node})", fault.as_str(), NAMES[victim]));
     }
 }

@@ -36,7 +36,7 @@ impl World {
                 self.around.note(|| "*** quiet".to_owned());
                 self.faults.clear();
                 self.around.network.heal(now);
-                self.server.heal(&self.around);
+                self.servers.heal(&mut self.around);
                 for user in &mut self.users {
                     user.heal(&self.around);
                     if matches!(self.model.stories[user.index].place, Place::Ringing(_))
@@ -55,6 +55,9 @@ impl World {
                     let sides = &self.model.chats[chat].sides;
                     let sides: Vec<_> = sides.iter().map(|(user, side)| format!("{} {side}", NAMES[*user])).collect();
                     self.around.violated(format!("all is delivered once both stay connected: {sides:?}"));
+                } else if is_over && self.is_settled() {
+                    let disagreement = self.servers.disagreement(&self.around).unwrap_or_default();
+                    self.around.violated(format!("all nodes agree who is online, once each: {disagreement}"));
                 } else if is_over {
                     let stories = &self.model.stories;
                     self.around.violated(format!("no one stuck past a timer: {stories:?}"));
@@ -90,7 +93,7 @@ impl World {
         self.users.iter().filter(|user| user.program.is_some()).all(|user| {
             let story = &self.model.stories[user.index];
             let link = user.link().filter(|link| self.around.network.is_alive(*link));
-            let at_server = link.and_then(|link| self.server.place(link));
+            let at_server = link.and_then(|link| self.servers.place(link));
             let is_at_rest = match &story.place {
                 Place::Free => at_server == Some(AtServer::Free),
                 Place::Chatting(_, chat) => {
@@ -107,7 +110,7 @@ impl World {
     /// In quiet: whether what was waited for has come.
     pub(super) fn look_around(&mut self) {
         match &self.season {
-            Season::Quiet { .. } if self.is_settled() => {
+            Season::Quiet { .. } if self.is_settled() && self.servers.disagreement(&self.around).is_none() => {
                 self.around.tally.quiet += 1;
                 let free: Vec<_> = (0..self.users.len())
                     .filter(|user| {
