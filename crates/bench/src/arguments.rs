@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{bare_pipe, fault::Fault, load, peers, report, say};
+use crate::{bare_pipe, fault::Fault, load, peers, presence, report, say};
 
 /// Measures what the relay costs, beside a bare pipe and beside its peers.
 #[derive(Parser, Debug)]
@@ -21,6 +21,8 @@ enum Command {
     Pipe(bare_pipe::Options),
     /// Puts load on a server that runs, and prints what was measured, as JSON.
     Load(load::Options),
+    /// Measures what it costs a node to know who is online at the others, with NATS, and prints it as JSON.
+    Presence(presence::Options),
     /// Registers the users that the load generator logs in as with a relay of one's own. Anybody could log in as them.
     Register {
         /// The folder that `sottovoce server init` made.
@@ -58,6 +60,11 @@ impl Arguments {
         match self.command {
             Command::Pipe(options) => bare_pipe::run(&options),
             Command::Load(options) => {
+                let figures = serde_json::to_string(&options.run()?).map_err(|error| Fault::Said(error.to_string()))?;
+                say(format_args!("{figures}"));
+                Ok(())
+            }
+            Command::Presence(options) => {
                 let figures = serde_json::to_string(&options.run()?).map_err(|error| Fault::Said(error.to_string()))?;
                 say(format_args!("{figures}"));
                 Ok(())

@@ -16,7 +16,7 @@ use crate::{
     fault::Fault,
     figures::Figures,
     payload::MIN_SIZE,
-    process::Process,
+    process::{Process, Processes},
     schedule::Schedule,
     system::System,
     wire::{Line, Protocol},
@@ -28,15 +28,16 @@ pub(crate) struct Options {
     /// What kind of server it is.
     #[arg(long)]
     system: System,
-    /// Where it listens.
-    #[arg(long)]
-    address: SocketAddr,
+    /// Where it listens. Of several nodes, each after the other: users take turns, so that the two of a pair are at different
+    /// ones.
+    #[arg(long, required = true)]
+    address: Vec<SocketAddr>,
     /// The certificate that vouches for it, PEM.
     #[arg(long)]
     authority: PathBuf,
-    /// The number of its process.
-    #[arg(long)]
-    pid: u32,
+    /// The number of its process. Of several, each after the other: what they compute and keep counts together.
+    #[arg(long, required = true)]
+    pid: Vec<u32>,
     #[command(subcommand)]
     load: Load,
 }
@@ -48,8 +49,12 @@ impl Options {
     /// [`Fault`]: no figures of a run in which anything went wrong.
     pub(crate) fn run(&self) -> Result<Figures, Fault> {
         let authority = std::fs::read(&self.authority).map_err(|error| Fault::file(&self.authority, error))?;
-        let target =
-            Target { address: self.address, authority, process: Process(self.pid), at_a_time: self.system.at_a_time() };
+        let target = Target {
+            addresses: self.address.clone(),
+            authority,
+            process: Processes(self.pid.iter().copied().map(Process).collect()),
+            at_a_time: self.system.at_a_time(),
+        };
         self.system.load(&target, &self.load)
     }
 }
@@ -57,14 +62,28 @@ impl Options {
 /// A server under load.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
+    /// Where it listens: at one place, or at each of its nodes.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// The PEM certificate that vouches for it.
     pub(crate) authority: Vec<u8>,
     /// What is measured.
-    pub(crate) process: Process,
+    pub(crate) process: Processes,
     /// How many log in at once, unless something else is asked for.
     pub(crate) at_a_time: usize,
+}
+
+impl Target {
+    /// Where this user logs in.
+    ///
+    /// # Errors
+    /// [`Fault::Said`] when there is no place.
+    pub(crate) fn address(&self, user: u64) -> Result<SocketAddr, Fault> {
+        let place = usize::try_from(user).ok().and_then(|user| user.checked_rem(self.addresses.len()));
+        place
+            .and_then(|place| self.addresses.get(place))
+            .copied()
+            .ok_or_else(|| Fault::Said("an address is needed".to_owned()))
+    }
 }
 
 /// The kinds of work, with what can be chosen of each.
@@ -185,7 +204,7 @@ async fn enter<P: Protocol>(
     config: Arc<rustls::ClientConfig>,
 ) -> Result<Line, Fault> {
     let enter = async {
-        let mut line = connect(target.address, config, protocol.greets()).await?;
+        let mut line = connect(target.address(user)?, config, protocol.greets()).await?;
         protocol.log_in(&mut line, user).await.map(|()| line)
     };
     enter.await.map_err(|why| Fault::LogIn { user, why: Box::new(why) })

@@ -11,6 +11,7 @@ mod load;
 mod machine;
 mod payload;
 mod peers;
+mod presence;
 mod process;
 mod report;
 mod schedule;

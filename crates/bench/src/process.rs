@@ -7,19 +7,19 @@ use std::{
 
 use crate::fault::Fault;
 
-/// What a process computes from one moment to another, and what everybody else on the machine does meanwhile.
+/// What processes compute from one moment to another, and what everybody else on the machine does meanwhile.
 pub(crate) struct Meter {
-    process: Process,
-    /// Seconds of the process, of this one, and of the machine.
+    processes: Processes,
+    /// Seconds of the processes, of this one, and of the machine.
     begin: [f64; 3],
 }
 
 /// Seconds of processor time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Used {
-    /// What the process computed.
+    /// What the processes computed.
     pub(crate) cpu: f64,
-    /// What others than it and this one computed: whether the machine was quiet.
+    /// What others than them and this one computed: whether the machine was quiet.
     pub(crate) others: f64,
 }
 
@@ -28,23 +28,23 @@ impl Meter {
     ///
     /// # Errors
     /// [`Fault::Asked`] when there is no such process.
-    pub(crate) fn start(process: Process) -> Result<Self, Fault> {
-        Ok(Self { process, begin: Self::read(process)? })
+    pub(crate) fn start(processes: &Processes) -> Result<Self, Fault> {
+        Ok(Self { begin: Self::read(processes)?, processes: processes.clone() })
     }
 
     /// What there was until now.
     ///
     /// # Errors
-    /// [`Fault::Asked`] when the process is gone.
+    /// [`Fault::Asked`] when one of them is gone.
     pub(crate) fn stop(&self) -> Result<Used, Fault> {
-        let [cpu, own, all] = Self::read(self.process)?;
+        let [cpu, own, all] = Self::read(&self.processes)?;
         let [cpu_before, own_before, all_before] = self.begin;
         let (cpu, own, all) = (cpu - cpu_before, own - own_before, all - all_before);
         Ok(Used { cpu, others: (all - cpu - own).max(0.0) })
     }
 
-    fn read(process: Process) -> Result<[f64; 3], Fault> {
-        Ok([process.cpu()?, Process(std::process::id()).cpu()?, busy()?])
+    fn read(processes: &Processes) -> Result<[f64; 3], Fault> {
+        Ok([processes.cpu()?, Process(std::process::id()).cpu()?, busy()?])
     }
 }
 
@@ -67,6 +67,28 @@ fn busy_ticks(stat: &str) -> Option<u64> {
 fn seconds(ticks: u64) -> f64 {
     // 2^53 ticks are three million years.
     ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+}
+
+/// The processes that a server is: one, or several nodes and what they share.
+#[derive(Clone, Debug)]
+pub(crate) struct Processes(pub(crate) Vec<Process>);
+
+impl Processes {
+    /// Seconds that all of them together have been computing.
+    ///
+    /// # Errors
+    /// [`Fault::Asked`] when one of them is gone.
+    pub(crate) fn cpu(&self) -> Result<f64, Fault> {
+        self.0.iter().map(|process| process.cpu()).sum()
+    }
+
+    /// Bytes of memory that all of them together have resident.
+    ///
+    /// # Errors
+    /// [`Fault::Asked`] when one of them is gone.
+    pub(crate) fn resident(&self) -> Result<u64, Fault> {
+        self.0.iter().try_fold(0, |sum: u64, process| Ok(sum.saturating_add(process.resident()?)))
+    }
 }
 
 /// A process that is being measured, by its number.
@@ -130,7 +152,7 @@ mod tests {
     fn a_machine_is_busy_when_it_neither_idles_nor_waits() {
         assert_eq!(busy_ticks("cpu  1 20 300 4000 50000 600000 7000000 80000000 1 1\ncpu0 9"), Some(7_600_321));
         assert_eq!(busy_ticks("cpu 1 2"), None);
-        let meter = Meter::start(Process(std::process::id())).unwrap();
+        let meter = Meter::start(&Processes(vec![Process(std::process::id())])).unwrap();
         assert!(meter.stop().unwrap().cpu >= 0.0);
     }
 

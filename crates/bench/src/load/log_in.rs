@@ -47,7 +47,7 @@ pub(super) fn run<P: Protocol>(
         let all = lanes.iter().map(|(users, _)| visits(protocol, target, users, users.len()));
         runtime.block_on(try_join_all(all))?;
     }
-    let (resident, meter, start) = (target.process.resident()?, Meter::start(target.process)?, clock::now());
+    let (resident, meter, start) = (target.process.resident()?, Meter::start(&target.process)?, clock::now());
     let all = lanes.iter().map(|(users, count)| visits(protocol, target, users, *count));
     runtime.block_on(try_join_all(all))?;
     let seconds = clock::now().saturating_duration_since(start).as_secs_f64();

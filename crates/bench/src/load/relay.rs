@@ -113,7 +113,7 @@ fn measure<P: Protocol>(
 fn used_in(target: &Target, start: Instant, window: Window) -> Result<(Used, Vec<u64>), Fault> {
     let wait = |offset| clock::wait_until(start.checked_add(offset).unwrap_or(start));
     wait(window.from);
-    let meter = Meter::start(target.process)?;
+    let meter = Meter::start(&target.process)?;
     let (mut at, mut resident) = (window.from, vec![target.process.resident()?]);
     while at < window.to {
         at = at.saturating_add(LOOKS_EVERY).min(window.to);

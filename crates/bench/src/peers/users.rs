@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use server::{directory::Directory, setup};
+use server::{config::Config, setup};
 
 use crate::{connect::key_of, fault::Fault, wire::sottovoce::user_name};
 
@@ -14,7 +14,8 @@ pub(crate) fn register(dir: &Path, count: u64) -> Result<(), Fault> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let failed = |error: server::directory::DirectoryError| Fault::file(dir, error);
-        let directory = Directory::open(&setup::directory_path(dir)).await.map_err(failed)?;
+        let config = Config::load(&setup::config_path(dir)).map_err(|error| Fault::file(dir, error))?;
+        let directory = setup::open_directory(dir, &config).await.map_err(failed)?;
         for user in 0..count {
             directory.add(&user_name(user)?, &key_of(user).public()).await.map_err(failed)?;
         }
