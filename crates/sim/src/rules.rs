@@ -9,7 +9,7 @@
 //! **Bounds.** All states can be looked at because some things happen so often and no more: requests to talk,
 //! broken connections, log-ins, late ones, lost signals, missed frames, full mailboxes, crashes of the server, lies,
 //! and nodes that die or are cut off ([`Left`]); and because only so many signals and frames may be on their way at a time ([`Bounds`]).
-//! `rules/bounds.rs` has the [combinations](ALL) that are checked, some 7,050,000 states in all, in about three minutes
+//! `rules/bounds.rs` has the [combinations](ALL) that are checked, some 6,650,000 states in all, in about three minutes
 //! on two cores. A repeated signal (`Ask`, `Check`) is sent again only once the one before it has arrived or is
 //! lost, and each client has at most one message on its way. No session opens its line 16 times, so that the
 //! server's limit on that is not met: it would tell apart states that are alike in all else. No state is left out
@@ -30,16 +30,18 @@
 //!
 //! **Two nodes** (`rules/nodes.rs` has what they know, `rules/presence.rs` and `rules/between.rs` what they do) share
 //! their users as `server/src/router/elsewhere.rs`, `links.rs` and `cluster.rs` have it: a bucket in which a log-in
-//! claims its user's place by compare and set, and of whose changes each node is told at its own pace. The bucket hears of
-//! a claim when it likes, and the session's node of the answer; until then the session hears nothing, and nothing is
-//! heard of it. So a user can have a session in each node for a while. Of what one node tells another each word may be
-//! lost, and the other has missed it before it hears the next: what comes out of its order is dropped there, so that a
-//! word that comes late is a lost one. Words to a user keep their order here, those to different users may overtake each
-//! other. A node that dies takes its sessions along and is not there again; what is said to them vanishes until the
-//! other takes it for gone, whenever that is. One that is cut off lets nobody in, loses what is told it, and attaches anew
-//! at any time or never; the other may have taken it for gone by then. Not here: two nodes that are both cut off, a node
-//! that is taken for gone while it is attached, changes of the bucket of which a node is shown but the last, and more words
-//! than may wait. `server/tests/nodes.rs` holds the real router to what is here taken for granted of it.
+//! claims its user's place by compare and set, and of whose changes each node is told at its own pace. The bucket
+//! hears of a claim when it likes, and the session's node of the answer; until then the session hears nothing, and
+//! nothing is heard of it. So a user can have a session in each node for a while. Somebody whom the bucket has not
+//! shown is found by asking it, for a request, and where the word of theirs came from, for the rest. Of what one node
+//! tells another each word may be lost, and the other has missed it before it hears the next: what comes out of its
+//! order is dropped there, so that a word that comes late is a lost one. Words to a user keep their order here, those
+//! to different users may overtake each other. A node that dies takes its sessions along and is not there again; what
+//! is said to them vanishes until the other takes it for gone, whenever that is. One that is cut off lets nobody in,
+//! loses what is told it, and attaches anew at any time or never; the other may have taken it for gone by then. Not
+//! here: two nodes that are both cut off, a node that is taken for gone while it is attached, changes of the bucket of
+//! which a node is shown but the last, and more words than may wait. `server/tests/nodes.rs` holds the real router to
+//! what is here taken for granted of it.
 //!
 //! **Clients** (`rules/client.rs`) know what they have been told, and do whatever a client may do then; carol's also
 //! lies. There is no cryptography: what would be sealed bears the names of who wrote it and for whom, and that is
@@ -208,7 +210,7 @@ impl Model for Relay {
             let home = usize::from(self.has_nodes() && person == Person::Bob);
             let _ = step.log_in(person, home, Client::default());
         }
-        // Everybody is there, and everybody knows.
+        // Everybody is there.
         step.all_arrive();
         if self.bounds.chatting {
             let deeds = [Deed::Call(Person::Bob), Deed::Accept, Deed::Establish];

@@ -7,6 +7,7 @@ use server::{
 };
 
 use super::{
+    fault::Fault,
     flight::{Flight, To},
     nodes::{Status, Way, home_of, node, other},
     step::Step,
@@ -43,7 +44,8 @@ impl Step<'_> {
         // Of somebody of whom the node has not heard the bucket may know.
         let is_found = matches!(signal.kind, SignalKind::Request { .. })
             && place.bucket.stands.is_some_and(|standing| home_of(standing.session) != home);
-        if !place.is_there(home) && !is_found {
+        let is_spoken_for = place.views[home].is_spoken_for && self.relay.fault != Fault::KnowsNoSpeaker;
+        if !place.is_there(home) && !is_spoken_for && !is_found {
             return Err(Undelivered::Absent);
         }
         let attachment = self.world.nodes[home].attachment;
@@ -69,6 +71,12 @@ impl Step<'_> {
         let attachment = flight.to.attachment();
         if self.world.nodes[home].way == Way::Stale && attachment == Some(self.world.nodes[other(home)].attachment) {
             self.begins_anew(home, Way::Shut);
+        }
+        if let To::User { .. } = flight.to
+            && !self.world.place(flight.origin).is_there(home)
+        {
+            let view = &mut self.world.place_mut(flight.origin).views[home];
+            view.is_spoken_for |= view.here.is_none();
         }
         let place = self.world.place(flight.receiver);
         let here = place.views[home].here.map(|here| here.id);

@@ -32,6 +32,8 @@ pub struct Bounds {
     pub flights: usize,
     /// Whether there are two nodes, with alice and carol at one and bob at the other in the beginning.
     pub nodes: bool,
+    /// Whether all nodes know who is online in the beginning.
+    pub all_are_known: bool,
     /// Whether alice and bob are in a chat in the beginning.
     pub chatting: bool,
     /// For the answer to a request.
@@ -76,6 +78,7 @@ const ONE_CALL: Bounds = Bounds {
     frames: 0,
     flights: 3,
     nodes: false,
+    all_are_known: true,
     chatting: false,
     request: Duration::from_secs(5),
     // Long enough to ask a second time.
@@ -190,8 +193,9 @@ const REQUESTS_APART: Bounds = Bounds {
     sights: &[OPENS, SPANS, CROSSES, LAPSES, SPEAKS],
     ..APART
 };
-/// Two ask each other from two nodes, and everything takes time.
-const CROSSING_APART: Bounds = Bounds { nodes: true, sights: &[OPENS, SPANS, CROSSES], ..CROSSING };
+/// Two ask each other from two nodes, neither of which has heard of the other's log-in, and everything takes time.
+const CROSSING_APART: Bounds =
+    Bounds { nodes: true, all_are_known: false, sights: &[OPENS, SPANS, CROSSES], ..CROSSING };
 /// Connections break, and clients come back through either node.
 const MOVING: Bounds = Bounds {
     left: Left { calls: 1, cuts: 1, logins: 1, ..NOTHING },
@@ -202,6 +206,7 @@ const MOVING: Bounds = Bounds {
 const LATE_APART: Bounds = Bounds {
     left: Left { cuts: 1, logins: 1, lates: 1, ..NOTHING },
     movers: &[Bob],
+    flights: 1,
     messages: false,
     chatting: true,
     sights: &[OPENS, SPANS, BREAKS, OVERLAPS, PARTS, OVERTAKES, RETURNS],
@@ -266,7 +271,7 @@ pub const ALL: [(&str, Bounds); 22] = [
 ];
 
 /// Wider ones, which take many minutes.
-pub const WIDE: [(&str, Bounds); 7] = [
+pub const WIDE: [(&str, Bounds); 8] = [
     (
         "more losses",
         Bounds { left: Left { calls: 1, cuts: 2, logins: 2, losses: 1, ..NOTHING }, messages: true, ..ONE_CALL },
@@ -278,6 +283,7 @@ pub const WIDE: [(&str, Bounds); 7] = [
     ),
     ("more requests", Bounds { left: Left { calls: 3, ..NOTHING }, ..REQUESTS }),
     ("both move", Bounds { left: Left { cuts: 2, logins: 2, ..NOTHING }, chatting: true, messages: false, ..MOVING }),
+    ("more late log-ins at two nodes", Bounds { flights: 2, ..LATE_APART }),
     (
         "cut off and moving",
         Bounds {
@@ -293,7 +299,7 @@ pub const WIDE: [(&str, Bounds); 7] = [
 ];
 
 /// The rules, each with the broken machines that it has to be seen to fail on.
-pub const BROKEN: [(&str, Fault, Bounds); 18] = [
+pub const BROKEN: [(&str, Fault, Bounds); 19] = [
     (ONE_CHAT, RingsInAChat, REQUESTS),
     (
         ONE_CHAT,
@@ -311,6 +317,7 @@ pub const BROKEN: [(&str, Fault, Bounds); 18] = [
     (OTHER_PARTY_ALONE, PassesAllOn, Bounds { messages: true, ..ONE_CALL }),
     (CALLERS_MEET, RefusesCrossing, CROSSING),
     (CALLERS_MEET, TakesBothCrossing, CROSSING),
+    (CALLERS_MEET, KnowsNoSpeaker, CROSSING_APART),
     (CHAT_SURVIVES, HeldIsForgotten, BROKEN_CONNECTIONS),
     (CHAT_SURVIVES, LateLogInWins, LATE_LOG_INS),
     (CALLERS_HEAR, NeverChecksCalls, LOST_WORDS),

@@ -30,6 +30,8 @@ pub enum Fault {
     NeverChecksCalls,
     /// No session is told that words of another node may be lost.
     IgnoresLapses,
+    /// A node finds nobody of whom the bucket has not told it, though it has heard a word of theirs.
+    KnowsNoSpeaker,
     /// A session takes a peer who cannot be reached for one who is not there, so that it never goes elsewhere.
     NeverStrands,
     /// No session learns that the client of the newer one has kept the chat.

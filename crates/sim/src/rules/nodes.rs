@@ -73,6 +73,8 @@ pub(super) struct View {
     pub(super) told: u8,
     /// What stood there then.
     pub(super) known: Option<Standing>,
+    /// Whether the other node has said something of the user's since, so that it can be answered.
+    pub(super) is_spoken_for: bool,
 }
 
 /// The session that a node has for a user.

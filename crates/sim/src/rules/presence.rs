@@ -112,7 +112,7 @@ impl Step<'_> {
         }
         let place = self.world.place_mut(person);
         let view = &mut place.views[home];
-        (view.told, view.known) = (revision, standing);
+        (view.told, view.known, view.is_spoken_for) = (revision, standing, false);
         let own = view.here.filter(|here| here.revision.is_some_and(|own| own < revision));
         match (own, elsewhere) {
             (Some(own), Some(standing)) => self.gives_way(person, own.id, standing.held),
@@ -159,6 +159,7 @@ impl Step<'_> {
             let place = self.world.place_mut(person);
             let view = &mut place.views[home];
             view.known = view.known.filter(|_| !is_there);
+            view.is_spoken_for = false;
             view.here = view.here.map(|here| Here { revision: None, ..here });
             let seats = place.seats.iter_mut().filter(|seat| seat.home() == home);
             let claims = seats.filter(|seat| seat.claim.is_some_and(|claim| claim.is_again));
@@ -188,7 +189,7 @@ impl Step<'_> {
                 let is_own = stands.is_some_and(|standing| standing.session == here.id);
                 Here { revision: is_own.then_some(revision), ..here }
             });
-            place.views[home] = View { here, told: revision, known: stands };
+            place.views[home] = View { here, told: revision, known: stands, is_spoken_for: false };
             if let Some(seat) = place.seats.iter_mut().find(|seat| here.is_some_and(|here| here.id == seat.id)) {
                 seat.claim = Some(Claim { is_again: true, outcome: None });
             }
@@ -224,6 +225,9 @@ impl Step<'_> {
 
     /// The other node has not been heard of for so long that it is taken for gone.
     pub(super) fn buries(&mut self, home: usize) {
+        for person in Person::ALL {
+            self.world.place_mut(person).views[home].is_spoken_for = false;
+        }
         let node = &mut self.world.nodes[home];
         (node.way, node.has_missed) = (Way::Shut, false);
         self.world.drop_flights(|flight| flight.to.home() == Some(home));

@@ -149,12 +149,14 @@ impl Step<'_> {
         Some(())
     }
 
-    /// All frames arrive, and all that is on its way between sessions and nodes.
+    /// All frames arrive, and all that is on its way between sessions and nodes, but for what these are not to know.
     pub(super) fn all_arrive(&mut self) {
         loop {
             self.flush();
             let mut next = Vec::new();
             self.relay.due_between_nodes(&self.world, &mut next);
+            let is_news = |action: &Action| matches!(action, Action::Learns(..));
+            next.retain(|action| self.relay.bounds.all_are_known || !is_news(action));
             next.extend(self.world.flights.first().cloned().map(Action::Arrives));
             let Some(action) = next.first() else {
                 return;
