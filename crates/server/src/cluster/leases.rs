@@ -67,11 +67,6 @@ impl Leases {
         let is_over = |seen: &Seen| now.saturating_duration_since(seen.at) > LEASE;
         self.others.extract_if(.., |_, seen| is_over(seen)).map(|(node, seen)| (node, seen.revision)).collect()
     }
-
-    /// Whether it is this node that clears away what is left of one that is gone: one does, of those that are there.
-    pub(super) fn clears_away(&self) -> bool {
-        self.others.keys().all(|other| self.home < *other)
-    }
 }
 
 #[cfg(test)]
@@ -89,11 +84,9 @@ mod tests {
         leases.renewed(one, 8, after(4000));
         leases.mentioned(one, after(4000));
         assert_eq!(leases.expired(after(5000)), []);
-        assert!(!leases.clears_away(), "one does");
         assert_eq!(leases.expired(after(5001)), [(two, None)]);
         assert_eq!(leases.expired(after(5001)), []);
         assert_eq!(leases.expired(after(9001)), [(one, Some(8))]);
-        assert!(leases.clears_away());
         assert!(!leases.is_cut_off(after(3000)) && leases.is_cut_off(after(3001)));
         leases.renewed(home, 9, after(3001));
         assert!(!leases.is_cut_off(after(6001)));

@@ -69,7 +69,7 @@ impl Membership {
             }
             Item::Node(node, None) => {
                 self.leases.ended(node);
-                self.bury(router, node);
+                Self::bury(router, node);
             }
             Item::Owner => {}
         }
@@ -88,30 +88,33 @@ impl Membership {
         router.beat();
         let expired = self.leases.expired(now);
         for (node, _) in &expired {
-            let users = self.bury(router, *node);
+            let users = Self::bury(router, *node);
             tracing::warn!(%node, users, "a node is gone");
         }
-        let clears_away = self.leases.clears_away();
-        let leases = expired.into_iter().filter(|_| clears_away);
-        Ok(leases.filter_map(|(node, revision)| Some((node, revision?))).collect())
+        Ok(expired.into_iter().filter_map(|(node, revision)| Some((node, revision?))).collect())
     }
 
     /// How many users were there.
-    fn bury(&self, router: &Router, node: NodeId) -> usize {
+    fn bury(router: &Router, node: NodeId) -> usize {
         let gone = router.bury(node);
         let users = gone.len();
-        // One node does, of those that are there.
-        if self.leases.clears_away() {
-            gone.into_iter().for_each(|(user, revision)| router.strike(user, revision));
-        }
+        // All nodes do, and the first to come takes it out: one that was to do it for all might be gone as well, and the
+        // others not know yet.
+        gone.into_iter().for_each(|(user, revision)| router.strike(user, revision));
         users
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use protocol::{Attempt, ClientId};
+
     use super::*;
-    use crate::{cluster::leases::OWN_LEASE, router::VERSION};
+    use crate::{
+        cluster::{LEASE, RENEWAL, leases::OWN_LEASE},
+        router::{Errand, VERSION},
+        signal::SessionId,
+    };
 
     const HOME: NodeId = NodeId::new(1);
 
@@ -141,5 +144,48 @@ mod tests {
         membership.has_read(end);
         assert_eq!(membership.tick(&router, end), Ok(Vec::new()));
         assert!(membership.tick(&router, end + 2 * OWN_LEASE).is_err(), "it does not see its own lease");
+    }
+
+    #[test]
+    fn of_two_nodes_that_are_gone_one_after_the_other_nothing_is_left() {
+        let (router, begin) = (Router::of(HOME, 10), now());
+        let mut membership = Membership::new(HOME, begin);
+        let lease = || Some(Lease { version: VERSION, attachment: 1 });
+        let [lower, higher] = [0, 9].map(NodeId::new);
+        let users = [(lower, "alice", 3), (higher, "bob", 4)].map(|(node, user, revision)| {
+            let session = SessionId { node, number: 1 };
+            let presence = Presence::new(session, Attempt::first(ClientId::from_bytes([1; 16])), None);
+            (user.parse::<UserName>().unwrap(), presence, revision)
+        });
+        router.attach(1);
+        membership.learn(&router, Item::Node(lower, lease()), 1, begin).unwrap();
+        membership.learn(&router, Item::Node(higher, lease()), 2, begin).unwrap();
+        for (user, presence, revision) in users.clone() {
+            membership.learn(&router, Item::User(user, Some(presence)), revision, begin).unwrap();
+        }
+        membership.has_read(begin);
+        router.attached();
+        let mut revision = 4;
+        let (mut leases, mut struck) = (Vec::new(), Vec::new());
+        // The higher one has ended at once, the lower one two seconds later: that does not see it go.
+        for tick in 1..=10 {
+            let time = begin + tick * RENEWAL;
+            revision += 1;
+            membership.learn(&router, Item::Node(HOME, lease()), revision, time).unwrap();
+            if tick <= 2 {
+                revision += 1;
+                membership.learn(&router, Item::Node(lower, lease()), revision, time).unwrap();
+            }
+            let taken_out = membership.tick(&router, time).unwrap();
+            assert!(taken_out.is_empty() || time > begin + LEASE);
+            leases.extend(taken_out.into_iter().map(|(node, _)| node));
+            struck.extend(std::iter::from_fn(|| router.next_errand()).filter_map(|errand| match errand {
+                Errand::Strike { user, revision } => Some((user, revision)),
+                _ => None,
+            }));
+        }
+        assert_eq!(leases, [higher, lower]);
+        let [alice, bob] = users.map(|(user, _, revision)| (user, revision));
+        assert_eq!(struck, [bob, alice]);
     }
 }
