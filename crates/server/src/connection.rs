@@ -494,7 +494,7 @@ impl Connection {
         let found = match &self.relay.cluster {
             Some(cluster) => tokio::select! {
                 biased;
-                () = self.visit.end().cancelled() => return,
+                () = self.visit.end().cancelled() => None,
                 found = cluster.find(&to) => found,
             },
             None => None,

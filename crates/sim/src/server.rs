@@ -256,11 +256,12 @@ impl Server {
                 add(if end.unsent.is_empty() { around.now } else { until }, Step::Close(link));
                 continue;
             }
-            if end.awaited.is_some() && self.is_running() {
-                continue;
-            }
-            if end.inbox.is_to_end() || matches!(self.state, Process::Stopping { .. }) {
+            let is_stopping = matches!(self.state, Process::Stopping { .. });
+            if is_stopping || (end.inbox.is_to_end() && end.awaited.is_none()) {
                 add(around.now, Step::End(link));
+            }
+            if end.awaited.is_some() {
+                continue;
             }
             if let Some(at) = end.letters_at.filter(|_| end.unsent.len() < MAX_UNSENT) {
                 add(at, Step::Letters(link));
@@ -300,7 +301,9 @@ impl Server {
             Step::End(link) => {
                 let Some(end) = self.ends.get_mut(&link) else { return };
                 // The order to end waits for nobody.
-                if let Some(Awaited::Registration) = end.awaited.take() {
+                if let Some(Awaited::Whereabouts(..)) = end.awaited {
+                    self.knows_where(link, None, around);
+                } else if let Some(Awaited::Registration) = end.awaited.take() {
                     let id = end.id;
                     if let Some(user) = end.registered.take() {
                         self.goes_offline(link, id, &user, around);

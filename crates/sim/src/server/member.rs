@@ -27,7 +27,7 @@ const MAX_RETRY: Duration = Duration::from_secs(2);
 const CONNECT: Duration = Duration::from_secs(3);
 const REQUEST: Duration = Duration::from_secs(3);
 /// As in `cluster/attachment.rs`.
-const READING: Duration = Duration::from_secs(30);
+const READING: Duration = Duration::from_secs(3);
 
 /// A node's part in the cluster.
 pub(crate) struct Member {
@@ -180,7 +180,10 @@ impl Member {
                 if membership.learn(router, shown.item, shown.revision, clock).is_err() {
                     self.is_cut_off("it was taken for gone", router, around);
                 } else if shown.is_last {
+                    membership.has_read(clock);
                     self.renews(wire, around);
+                } else if let State::Attaching { until, .. } = &mut self.state {
+                    *until = around.now + READING;
                 }
             }
             (Step::Word, State::Attached { wire, .. }) => {
