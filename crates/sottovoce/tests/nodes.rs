@@ -315,7 +315,7 @@ fn a_node_with_wrong_settings_says_which_and_does_not_start() {
     says(&format!("router = \"{}\"", guarded.url()), &["refuses this node", "router_credentials"]);
     let with = |file: &str| format!("router = \"{}\"\nrouter_credentials = \"{file}\"", guarded.url());
     says(&with("missing"), &["missing", "cannot be read"]);
-    says(&with("open"), &["may be read by other users", "chmod 600"]);
+    says(&with("open"), &["router_credentials", "may be opened by other users", "chmod 600"]);
     says(&format!("router = \"{}\"\nrouter_ca = \"server.toml\"", nats.url()), &["router_ca", "no certificate"]);
     says(&format!("router = \"{}\"\ncluster = \"a.b\"", nats.url()), &["cluster should be"]);
     // Somebody else's cluster of that name.

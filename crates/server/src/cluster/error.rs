@@ -1,8 +1,8 @@
-use std::{io, path::PathBuf};
+use std::path::PathBuf;
 
 use protocol::ServerName;
 
-use crate::router::Misheard;
+use crate::{router::Misheard, secret_file::SecretFileError};
 
 /// Why a node is not one of several. None has a name of a user in it.
 #[derive(Debug, thiserror::Error)]
@@ -62,17 +62,9 @@ pub enum ClusterError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The credentials cannot be read.
-    #[error("{}, the router_credentials of server.toml, cannot be read: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Others can read the credentials.
-    #[error("{} may be read by other users, and it is a secret; `chmod 600` it", .0.display())]
-    Exposed(PathBuf),
+    /// The file with the credentials is of no use.
+    #[error("the router_credentials of server.toml are of no use: {0}")]
+    Secret(#[from] SecretFileError),
     /// It is neither of the two that there are.
     #[error("{} has no credentials for NATS in it: it should be a file that its tools made (.creds), or have two lines, user and password", .0.display())]
     NotCredentials(PathBuf),

@@ -1,9 +1,8 @@
 //! Where the router's server is, and how a node proves to it who it is.
 
 use std::{
-    fmt, fs, io,
+    fmt,
     net::IpAddr,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
@@ -18,7 +17,7 @@ use rustls::{
 use zeroize::Zeroizing;
 
 use super::ClusterError;
-use crate::config::Config;
+use crate::{config::Config, secret_file};
 
 /// Between two looks at whether the connection still stands; after two that were not answered it does not.
 const PING: Duration = Duration::from_secs(2);
@@ -28,7 +27,6 @@ const CONNECT: Duration = Duration::from_secs(3);
 const REQUEST: Duration = Duration::from_secs(3);
 /// Words that may wait to be heard.
 const UNHEARD: usize = 65_536;
-const READABLE_BY_OTHERS: u32 = 0o077;
 /// What a file with credentials for NATS starts with, as its tools make it.
 const CREDENTIALS: &str = "-----BEGIN NATS USER JWT-----";
 
@@ -237,15 +235,9 @@ fn tls(ca: Option<&Path>) -> Result<rustls::ClientConfig, ClusterError> {
 
 /// A file that NATS's tools made, or one of two lines, user and password.
 fn credentials(path: &Path) -> Result<Credentials, ClusterError> {
-    let unreadable = |source| ClusterError::Unreadable { path: path.to_owned(), source };
-    let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode();
-    if mode & READABLE_BY_OTHERS != 0 {
-        return Err(ClusterError::Exposed(path.to_owned()));
-    }
-    let bytes = Zeroizing::new(fs::read(path).map_err(unreadable)?);
-    let text = std::str::from_utf8(&bytes).map_err(|error| unreadable(io::Error::other(error)))?;
+    let text = secret_file::read(path)?;
     if text.trim_start().starts_with(CREDENTIALS) {
-        return Ok(Credentials::File(Zeroizing::new(text.to_owned())));
+        return Ok(Credentials::File(text));
     }
     match text.lines().collect::<Vec<_>>().as_slice() {
         [user, password] if !user.is_empty() && !password.is_empty() => {
@@ -275,8 +267,14 @@ mod tests {
 
     #[test]
     fn what_leaves_the_machine_is_encrypted() {
-        let is_elsewhere = |text: &str| text.parse::<NatsServer>().unwrap().is_elsewhere();
-        assert!(["nats://10.0.0.5:1", "nats://nats.example:1", "nats://[2001:db8::1]:1"].into_iter().all(is_elsewhere));
-        assert!(!["nats://127.0.0.1:1", "nats://localhost:1", "nats://[::1]:1"].into_iter().any(is_elsewhere));
+        let is_encrypted = |router: &str| {
+            let mut config = Config::new("chat.example".parse().unwrap());
+            config.router = router.parse().unwrap();
+            Settings::of(&config, Path::new("/")).unwrap().unwrap().tls.is_some()
+        };
+        let elsewhere = ["nats://10.0.0.5:1", "nats://nats.example:1", "nats://[2001:db8::1]:1"];
+        assert!(elsewhere.into_iter().all(is_encrypted));
+        assert!(is_encrypted("nats://127.0.0.1:1,nats://10.0.0.5:1") && is_encrypted("tls://127.0.0.1:1"));
+        assert!(!["nats://127.0.0.1:1", "nats://localhost:1", "nats://[::1]:1"].into_iter().any(is_encrypted));
     }
 }

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use protocol::UserName;
 
 use super::{Location, schema::SCHEMA_VERSION};
+use crate::secret_file::SecretFileError;
 
 /// Why the directory did not do what was asked. Those that come of reading name no user, and may be logged.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +118,9 @@ pub enum DirectoryError {
         /// What is wrong with it, and what would be right.
         problem: String,
     },
+    /// The file with the password cannot.
+    #[error("the password of the directory is of no use: {0}")]
+    Password(#[from] SecretFileError),
     /// A variable of the environment would change where the server goes, and as whom.
     #[error("{0} is set in the environment, from which nothing is taken that says who may log in; unset it")]
     Environment(&'static str),

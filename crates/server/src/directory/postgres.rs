@@ -16,6 +16,7 @@ use super::{
     location::{Address, Host, Location},
     schema::{Progress, Steps},
 };
+use crate::secret_file;
 use connections::{Connections, Lease};
 
 pub(super) use connections::{Manner, Settled};
@@ -251,28 +252,13 @@ fn authority(path: &Path) -> Result<Vec<u8>, DirectoryError> {
 
 /// The password in the first line of a file that its owner alone may read.
 pub(super) fn read_password(path: &Path) -> Result<Zeroizing<String>, DirectoryError> {
-    use std::{io::Read as _, os::unix::fs::PermissionsExt as _};
-
-    const MOST: u64 = 4096;
-    const OTHERS: u32 = 0o077;
-    let wrong = |problem: String| DirectoryError::File { path: path.to_owned(), problem };
-    let failed = |error: std::io::Error| wrong(error.to_string());
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let found = file.metadata().map_err(failed)?;
-    if !found.is_file() {
-        return Err(wrong("it is no file".to_owned()));
-    }
-    if found.permissions().mode() & OTHERS != 0 {
-        return Err(wrong(format!(
-            "others may open the password of the directory; only its owner should: `chmod 600 {}`",
-            path.display()
-        )));
-    }
-    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(MOST).unwrap_or_default()));
-    file.take(MOST).read_to_string(&mut text).map_err(failed)?;
+    let text = secret_file::read(path)?;
     match text.lines().next() {
         Some(password) if !password.is_empty() => Ok(Zeroizing::new(password.to_owned())),
-        _ => Err(wrong("its first line should be the password of the directory, and is empty".to_owned())),
+        _ => Err(DirectoryError::File {
+            path: path.to_owned(),
+            problem: "its first line should be the password of the directory, and is empty".to_owned(),
+        }),
     }
 }
 
