@@ -187,7 +187,7 @@ def session(steps):
 
     kinds = {
         "Unavailable": 0, "Refuse": 1, "Close": 2, "CallOff": 3, "Away": 4, "Ask": 5, "Answer": 6, "Check": 7,
-        "Accept": 8, "Establish": 10, "Request": 12, "Message": 14,
+        "Accept": 8, "Establish": 10, "Request": 12, "Message": 16,
     }
     reasons = ["Left", "CalledOff", "Expired", "Busy", "Failed", "Overrun"]
     for time, step in steps:
@@ -210,7 +210,7 @@ def session(steps):
             out += bytes([12, 3])
         elif name == "Undelivered":
             start = only(inside["chat"])[:8]
-            why = ["Absent", "Full"].index(only(inside["why"]))
+            why = ["Absent", "Full", "Unreachable"].index(only(inside["why"]))
             out += bytes([11, other(only(inside["to"])), chat(start), only(inside["is_repeated"]) == "true", why])
         elif name == "Listed":
             out += bytes([13, 0, 0, 0])
@@ -328,6 +328,13 @@ def stories():
     keep("relay", bytes(begin + word * 2 + [12, 0] + all_on + back + all_on + [2, 0, 0, 10, 1, 3] + all_on))
     keep("relay", bytes(begin + [0, 0, 1, 1, 1, 5] + all_on + word * 9 + [8, 1, 7]))
     keep("relay", bytes(alice + bob + [0, 2, 0] + ask + [2, 1, 0, 2, 0, 2] + all_on + [13, 1] + all_on))
+    # nodes: attach, read that two others are there and who is online, be attached, log in, be let in, say and hear something.
+    attached = [8, 5, 1, 0, 1, 0, 5, 1, 1, 1, 0, 5, 5, 0, 1, 0, 0, 1, 9]
+    online = [10, 0, 0, 11, 0, 2, 10, 2, 5, 11, 0, 2]
+    keep("nodes", bytes(attached + online + [13, 1, 0, 0, 0, 16, 14, 15, 12, 14, 12, 0]))
+    for body in range(8):
+        for kind in range(18):
+            keep("nodes", bytes(attached + online + [0, 3, body % 2, 1, body, 0, 1, 0, kind, 0, 0, 0, 1, 14]))
     # client: whether seals hold, whether a chat begins; then what is done, twice what it is and who in the lowest bit.
     for holds in (0, 1):
         keep("client", bytes([holds, 0, 4, 0, 14, 5, 4, 14, 0, 0, 0, 14, 30, 9, 14]))

@@ -45,7 +45,7 @@ fn input(script: &mut Script<'_>) -> Input {
             to: stranger(script),
             chat: chat(script),
             is_repeated: script.flag(),
-            why: script.pick(&[Undelivered::Absent, Undelivered::Full]),
+            why: why(script),
         },
         12 => Input::Registered(match script.choice(4) {
             0 => None,
@@ -68,9 +68,15 @@ fn stranger(script: &mut Script<'_>) -> UserName {
     name(script.pick(&["bob", "carol", "dave"]))
 }
 
-fn signal(script: &mut Script<'_>) -> Signal {
+/// Why a signal found nobody.
+pub(crate) fn why(script: &mut Script<'_>) -> Undelivered {
+    script.pick(&[Undelivered::Absent, Undelivered::Full, Undelivered::Unreachable])
+}
+
+/// What another session says.
+pub(crate) fn signal(script: &mut Script<'_>) -> Signal {
     let (from, chat, session) = (stranger(script), chat(script), SessionId::new(20 + u64::from(script.byte() % 4)));
-    let kind = match script.choice(16) {
+    let kind = match script.choice(18) {
         0 => SignalKind::Unavailable,
         1 => SignalKind::Refuse,
         2 => SignalKind::Close(reason(script)),
@@ -82,6 +88,8 @@ fn signal(script: &mut Script<'_>) -> Signal {
         8 | 9 => SignalKind::Accept { key: key(&from), key_package: some(script) },
         10 | 11 => SignalKind::Establish { key: key(&from), welcome: some(script) },
         12 | 13 => SignalKind::Request { key: key(&from) },
+        14 => SignalKind::Undelivered { is_repeated: script.flag(), why: why(script) },
+        15 => SignalKind::Lapsed(script.pick(&[OWN, session]).node),
         _ => SignalKind::Message(sealed_frame(chat, script)),
     };
     Signal { from, session, chat, kind }
@@ -223,7 +231,8 @@ impl Watched {
         assert!(running(Timer::Idle));
         let (request, establishment, grace, check) = match state {
             State::Free => (false, false, false, false),
-            State::Calling { .. } | State::Ringing { .. } => (true, false, false, false),
+            State::Calling { .. } => (true, false, false, true),
+            State::Ringing { .. } => (true, false, false, false),
             State::Establishing { .. } => (false, true, false, false),
             State::Chatting { line: Line::Broken { .. }, .. } => (false, false, true, false),
             State::Chatting { line: Line::Open(_), .. } => (false, false, false, true),
