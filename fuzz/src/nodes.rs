@@ -116,11 +116,15 @@ impl Node {
             14 => self.runs_errands(),
             _ => {
                 self.now += wait(script);
+                self.runs_errands();
                 if let Some(membership) = &mut self.membership
                     && membership.tick(&self.router, self.now).is_err()
                 {
                     self.is_cut_off();
                 }
+                // Who is gone and comes back is told anew.
+                self.runs_errands();
+                self.numbers.clear();
             }
         }
         self.receives(None);
@@ -169,9 +173,13 @@ impl Node {
     }
 
     fn learns(&mut self, script: &mut Script<'_>) {
-        let Some(membership) = &mut self.membership else { return };
         let item = match script.choice(8) {
-            0 => Item::Node(any_node(script), None),
+            0 => {
+                let node = any_node(script);
+                self.runs_errands();
+                self.numbers.retain(|(_, told, _), _| *told != node);
+                Item::Node(node, None)
+            }
             1 | 2 => match lease(script) {
                 Some(lease) => Item::Node(any_node(script), Some(lease)),
                 None => return,
@@ -183,6 +191,7 @@ impl Node {
                 None => return,
             },
         };
+        let Some(membership) = &mut self.membership else { return };
         self.revision += 1;
         if let Item::User(user, presence) = &item {
             self.seen.insert((user.clone(), self.revision));
@@ -286,7 +295,7 @@ impl Node {
                     assert_eq!(word.from, HOME);
                     assert!(node != HOME && word.attachment <= self.attachment);
                     let last = self.numbers.insert((word.attachment, node, attachment), word.number);
-                    assert!(word.number == 0 || last.is_some_and(|last| word.number == last + 1), "{last:?}, {word:?}");
+                    assert!(last.is_none_or(|last| word.number == last + 1), "{last:?}, {word:?}");
                 }
                 Errand::Strike { user, revision } => {
                     assert!(self.seen.contains(&(user, revision)), "what nobody has put there is struck");
