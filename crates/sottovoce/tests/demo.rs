@@ -122,6 +122,23 @@ fn an_order_to_stop_leaves_nothing_behind() {
 }
 
 #[test]
+fn it_may_be_stopped_at_any_line() {
+    for lines in 1.. {
+        let rooms = Rooms::new();
+        let mut demo = Lines::start(rooms.demo());
+        let is_over = (0..lines).any(|_| demo.next().is_none());
+        if !is_over {
+            signal(&demo.process, Signal::TERM);
+        }
+        assert_eq!(demo.ended(), (Some(0), String::new()), "after {lines} lines");
+        rooms.are_left_empty();
+        if is_over {
+            return;
+        }
+    }
+}
+
+#[test]
 fn whoever_reads_the_output_may_go() {
     let rooms = Rooms::new();
     let mut command = rooms.demo();

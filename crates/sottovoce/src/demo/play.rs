@@ -25,16 +25,15 @@ pub(super) async fn run(
     relay_saw: mpsc::Receiver<String>,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let leave = CancellationToken::new();
-    let mut alice = Player::new("alice", alice, leave.clone());
-    let mut bob = Player::new("bob  ", bob, leave.clone());
+    let mut alice = Player::new("alice", alice);
+    let mut bob = Player::new("bob  ", bob);
     let played = tokio::select! {
         biased;
         () = stop.cancelled() => Ok(()),
         played = converse(&mut alice, &mut bob, relay_saw) => played,
     };
-    // Both must be done with their files before the directory that these are in goes.
-    leave.cancel();
+    // Both must be done with their files before the directory that these are in goes; and one after the other, so that what
+    // one has just said is not lost on the other.
     let ended = (alice.finish().await, bob.finish().await);
     played.and(ended.0).and(ended.1)?;
     writeln!(stdout(), "\nNothing is left of it. At a terminal, you are alice.").map_err(untold)
@@ -96,15 +95,18 @@ struct Player {
     commands: mpsc::Sender<Command>,
     events: mpsc::Receiver<Event>,
     client: JoinHandle<Result<(), client::Failure>>,
+    leave: CancellationToken,
 }
 
 impl Player {
-    fn new(name: &'static str, account: Account, leave: CancellationToken) -> Self {
+    fn new(name: &'static str, account: Account) -> Self {
+        let leave = CancellationToken::new();
         let (commands, queue) = mpsc::channel(1);
         let (sender, events) = mpsc::channel(16);
         let rng = Box::new(UnwrapErr(SysRng));
-        let client = tokio::spawn(client::run(account, rng, queue, sender, leave));
-        Self { face: Line::new(Prefixed { name, out: stdout(), at_start: true }), commands, events, client }
+        let client = tokio::spawn(client::run(account, rng, queue, sender, leave.clone()));
+        let face = Line::new(Prefixed { name, out: stdout(), at_start: true });
+        Self { face, commands, events, client, leave }
     }
 
     /// Does what the player would by typing `line`, and shows it.
@@ -133,8 +135,9 @@ impl Player {
         Ok(())
     }
 
-    /// Waits for the client's end, whether or not what is left can be shown.
+    /// Leaves, and waits for the client's end, whether or not what is left can be shown.
     async fn finish(mut self) -> Result<(), Failure> {
+        self.leave.cancel();
         let shown = self.ends().await;
         while self.events.recv().await.is_some() {}
         shown.and(Ok(self.client.await.map_err(Failure::new)??))
