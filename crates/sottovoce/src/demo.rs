@@ -55,8 +55,7 @@ pub(crate) async fn run() -> Result<(), Failure> {
 }
 
 async fn alone_with_bob(relay: &Relay, stop: &CancellationToken) -> Result<(), Failure> {
-    // After alice, so that what she has just said is not lost on it.
-    let leave = CancellationToken::new();
+    let leave = stop.child_token();
     let companion = tokio::spawn(companion::run(relay.account("bob").await?, leave.clone()));
     let third = relay.profile("carol").await?;
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("sottovoce"));

@@ -95,18 +95,15 @@ struct Player {
     commands: mpsc::Sender<Command>,
     events: mpsc::Receiver<Event>,
     client: JoinHandle<Result<(), client::Failure>>,
-    leave: CancellationToken,
 }
 
 impl Player {
     fn new(name: &'static str, account: Account) -> Self {
-        let leave = CancellationToken::new();
         let (commands, queue) = mpsc::channel(1);
         let (sender, events) = mpsc::channel(16);
         let rng = Box::new(UnwrapErr(SysRng));
-        let client = tokio::spawn(client::run(account, rng, queue, sender, leave.clone()));
-        let face = Line::new(Prefixed { name, out: stdout(), at_start: true });
-        Self { face, commands, events, client, leave }
+        let client = tokio::spawn(client::run(account, rng, queue, sender, CancellationToken::new()));
+        Self { face: Line::new(Prefixed { name, out: stdout(), at_start: true }), commands, events, client }
     }
 
     /// Does what the player would by typing `line`, and shows it.
@@ -136,11 +133,15 @@ impl Player {
     }
 
     /// Leaves, and waits for the client's end, whether or not what is left can be shown.
-    async fn finish(mut self) -> Result<(), Failure> {
-        self.leave.cancel();
-        let shown = self.ends().await;
-        while self.events.recv().await.is_some() {}
-        shown.and(Ok(self.client.await.map_err(Failure::new)??))
+    async fn finish(self) -> Result<(), Failure> {
+        let Self { mut face, commands, mut events, client } = self;
+        // It goes when the other has confirmed what was said last.
+        drop(commands);
+        let mut shown = Ok(());
+        while let Some(event) = events.recv().await {
+            shown = shown.and_then(|()| face.show(&event).map_err(unwritable));
+        }
+        shown.and(Ok(client.await.map_err(Failure::new)??))
     }
 }
 
