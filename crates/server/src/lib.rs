@@ -20,7 +20,7 @@ pub mod mailbox;
 pub mod operator;
 pub mod rate;
 pub mod router;
-mod secret_file;
+pub mod secret_file;
 pub mod session;
 pub mod setup;
 pub mod signal;
