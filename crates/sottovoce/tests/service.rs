@@ -88,7 +88,9 @@ fn the_server_never_asks_for_what_the_unit_forbids() {
     }
     let (folder, calls) = story();
     assert!(calls.len() > 1000, "only {}", calls.len());
-    let made: BTreeSet<_> = calls.iter().map(|call| call.name.as_str()).collect();
+    // Where a thread is ended in the midst of a call, strace comes too late to see which it was, and writes this.
+    let is_seen = |name: &&str| *name != "???";
+    let made: BTreeSet<_> = calls.iter().map(|call| call.name.as_str()).filter(is_seen).collect();
     let forbidden: Vec<_> = made.iter().filter(|name| !allowed.contains(**name)).collect();
     assert!(forbidden.is_empty(), "{forbidden:?} are not among the calls that the unit allows");
     assert!(["accept4", "futex", "openat", "socket"].iter().all(|name| made.contains(name)), "{made:?}");
